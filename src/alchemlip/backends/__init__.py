@@ -1,0 +1,71 @@
+"""Backends: where occupancies enter one kind of model. Nothing else knows a model's name.
+
+To add a potential, write a module with a class that satisfies `Backend` and a function that makes
+it, and name it in `registry.py`. The test suite runs over every entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from alchemlip.graph import Form, Graph
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a person should know about a set of weights.
+
+    Attributes:
+        name: name that `load_potential` takes.
+        kind: the architecture.
+        weights: where the weights come from.
+        licence: of the weights.
+        sha256: checksum of the weights' file.
+        reference: publication to cite.
+    """
+
+    name: str
+    kind: str
+    weights: str
+    licence: str
+    sha256: str
+    reference: str
+
+
+class Backend(Protocol):
+    """A model whose node energies depend on occupancies.
+
+    Attributes:
+        card: what the weights are.
+        cutoff: largest distance of a message, in Angstrom.
+        numbers: atomic numbers that the model covers.
+        forms: forms of the message tables it can run on, the preferred first.
+        dtype, device: of the weights.
+    """
+
+    card: ModelCard
+    cutoff: float
+    numbers: frozenset[int]
+    forms: tuple[Form, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def node_energies(
+        self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form
+    ) -> Tensor:
+        """Return the energy of every node in eV, shape (N,), reference energies included.
+
+        Args:
+            graph: nodes, site edges, and ``graph.tables(form)``.
+            edge_vectors: (E, 3) from receiver to sender in Angstrom, in the model's dtype.
+            occupancies: (N,) in the model's dtype.
+            form: one of ``forms``.
+
+        The result must be differentiable, twice, in edge vectors and occupancies, and must not
+        weight a node's energy by its own occupancy: the potential does that, in float64.
+        """
+        ...

@@ -1,0 +1,10 @@
+"""The one exception that a person's input can cause."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input: one sentence that names the fault, the place and the remedy.
+
+    The command line prints the sentence and exits with code 2.
+    """

@@ -1,0 +1,646 @@
+"""What is mixed where: sites, species, groups, correlations and occupancies.
+
+    mixture = Mixture.from_elements(atoms, {"Ce": {"Ce": 0.7, "Zr": 0.3}})
+    mixture = mixture.with_composition("Ce", {"Ce": 0.5, "Zr": 0.5})
+    mixture.component_labels, mixture.composition, mixture.nodes.occupancies(mixture.composition)
+
+NumPy only. A mixture is immutable: every change returns a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from alchemlip.errors import InputError
+from alchemlip.species import (
+    VACANCY_NUMBER,
+    check_weights,
+    parse_composition,
+    species_mass,
+    species_number,
+    species_symbol,
+)
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+Correlation = Literal["independent", "concerted"]
+Selection = str | int | tuple[int, ...]
+"""Sites of a group: an element symbol, the name of a given group, a site index, or indices."""
+
+PURE = -1
+"""Group and component index of the node of a pure site."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sites that share one composition vector.
+
+    Attributes:
+        name: what the group is called, unique in a mixture.
+        sites: (n,) site indices.
+        components: labels of the K components, unique in the group.
+        species: (n, K) atomic number that each component places on each site; 0 is the vacancy.
+        composition: (K,) weight of each component, on the simplex.
+        correlation: how the occupants of two sites of the group depend on one another:
+            ``independent`` (random solid solution) or ``concerted`` (all sites change together).
+    """
+
+    name: str
+    sites: IntArray
+    components: tuple[str, ...]
+    species: IntArray
+    composition: FloatArray
+    correlation: Correlation = "independent"
+
+    def __post_init__(self) -> None:
+        sites = np.asarray(self.sites, dtype=np.int64).reshape(-1)
+        species = np.asarray(self.species, dtype=np.int64)
+        if len(sites) == 0:
+            raise InputError(f"group {self.name!r} has no sites: select at least one")
+        if len(np.unique(sites)) != len(sites):
+            raise InputError(f"group {self.name!r} names a site twice: list every site once")
+        if len(set(self.components)) != len(self.components):
+            raise InputError(f"group {self.name!r} has two components of the same label: rename one")
+        if species.shape != (len(sites), len(self.components)):
+            raise InputError(
+                f"group {self.name!r} has species of shape {species.shape}, but "
+                f"{len(sites)} sites and {len(self.components)} components: give one species for "
+                "every site and component"
+            )
+        if self.correlation not in get_args(Correlation):
+            raise InputError(
+                f"unknown correlation {self.correlation!r} of group {self.name!r}: choose one of "
+                f"{', '.join(get_args(Correlation))}"
+            )
+        values = np.asarray(self.composition, dtype=float).reshape(-1)
+        if len(values) != len(self.components):
+            raise InputError(
+                f"group {self.name!r} has {len(self.components)} components but {len(values)} "
+                "weights: give one weight per component"
+            )
+        weights = check_weights(
+            dict(zip(self.components, values.tolist(), strict=True)), f"group {self.name!r}"
+        )
+        order = np.argsort(sites, kind="stable")
+        object.__setattr__(self, "sites", sites[order])
+        object.__setattr__(self, "species", species[order])
+        object.__setattr__(self, "composition", np.array(list(weights.values())))
+
+    @classmethod
+    def of_species(
+        cls,
+        name: str,
+        sites: Sequence[int] | IntArray,
+        weights: Mapping[str, float],
+        correlation: Correlation = "independent",
+        normalise: bool = False,
+    ) -> Group:
+        """Return a group whose components are single species, the same on all its sites."""
+        checked = check_weights(weights, f"group {name!r}", normalise)
+        numbers = [species_number(symbol) for symbol in checked]
+        labels = tuple(species_symbol(number) for number in numbers)
+        species = np.tile(np.array(numbers, dtype=np.int64), (len(sites), 1))
+        return cls(
+            name, np.asarray(sites), labels, species, np.array(list(checked.values())), correlation
+        )
+
+    @property
+    def is_elemental(self) -> bool:
+        """Whether each component places one and the same species, its label, on all sites."""
+        labels = np.array([species_number_or_none(label) for label in self.components])
+        return bool(np.all(self.species == labels[None, :]))
+
+    def occupancies(self) -> list[dict[str, float]]:
+        """Return for each site of the group the occupancy of each species."""
+        result = []
+        for row in self.species:
+            site: dict[str, float] = {}
+            for number, weight in zip(row.tolist(), self.composition.tolist(), strict=True):
+                symbol = species_symbol(number)
+                site[symbol] = site.get(symbol, 0.0) + weight
+            result.append(site)
+        return result
+
+
+def species_number_or_none(label: str) -> int:
+    """Return the atomic number of a label that is a species; -1 for any other label."""
+    try:
+        return species_number(label)
+    except InputError:
+        return -1
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The (site, species) pairs of a mixture, sorted by site; vacancies have none.
+
+    Attributes:
+        site: (N,) site of each node.
+        number: (N,) atomic number of each node.
+        group: (N,) group of each node, ``PURE`` on pure sites.
+        component: (N,) index into the flat composition, ``PURE`` on pure sites.
+        concerted: (N,) whether the node belongs to a concerted group.
+        n_components: length of the flat composition.
+    """
+
+    site: IntArray
+    number: IntArray
+    group: IntArray
+    component: IntArray
+    concerted: BoolArray
+    n_components: int
+
+    def __len__(self) -> int:
+        return len(self.site)
+
+    def occupancies(self, composition: npt.ArrayLike) -> FloatArray:
+        """Return the occupancy (N,) of each node: linear in the flat composition (K,)."""
+        extended = np.append(np.asarray(composition, dtype=float), 1.0)
+        return np.asarray(extended[self.component])
+
+    @cached_property
+    def matrix(self) -> FloatArray:
+        """d(occupancy)/d(composition), shape (N, K)."""
+        matrix = np.zeros((len(self), self.n_components))
+        mixed = np.flatnonzero(self.component != PURE)
+        matrix[mixed, self.component[mixed]] = 1.0
+        return matrix
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A structure whose sites may hold several species at once.
+
+    Attributes:
+        numbers: (S,) atomic number of each site as given; on a mixed site only a host label.
+        positions: (S, 3) in Angstrom.
+        cell: (3, 3) rows are the cell vectors, in Angstrom.
+        pbc: (3,) periodic directions.
+        groups: the mixed sites.
+    """
+
+    numbers: IntArray
+    positions: FloatArray
+    cell: FloatArray
+    pbc: BoolArray
+    groups: tuple[Group, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "numbers", np.asarray(self.numbers, dtype=np.int64).reshape(-1))
+        set_(self, "positions", np.asarray(self.positions, dtype=float).reshape(-1, 3))
+        set_(self, "cell", np.asarray(self.cell, dtype=float).reshape(3, 3))
+        set_(self, "pbc", np.asarray(self.pbc, dtype=bool).reshape(3))
+        set_(self, "groups", tuple(self.groups))
+        if self.n_sites == 0:
+            raise InputError("the structure has no atoms: give a structure with at least one site")
+        owner: dict[int, str] = {}
+        names: set[str] = set()
+        for group in self.groups:
+            if group.name in names:
+                raise InputError(f"two groups are called {group.name!r}: give each its own name")
+            names.add(group.name)
+            for site in group.sites.tolist():
+                if not 0 <= site < self.n_sites:
+                    raise InputError(
+                        f"group {group.name!r} selects site {site}, but the structure has sites 0 "
+                        f"to {self.n_sites - 1}: correct the index"
+                    )
+                if site in owner:
+                    raise InputError(
+                        f"groups {owner[site]!r} and {group.name!r} overlap at site {site}: put "
+                        "every site into one group"
+                    )
+                owner[site] = group.name
+        for site in np.flatnonzero(self.numbers == VACANCY_NUMBER).tolist():
+            if site not in owner:
+                raise InputError(f"site {site} is empty (X) but in no group: name what can be there")
+
+    # ------------------------------------------------------------------ constructors
+
+    @classmethod
+    def from_elements(
+        cls,
+        atoms: Atoms,
+        composition: Mapping[Selection, Mapping[str, float] | str],
+        *,
+        groups: Mapping[str, Sequence[int]] | None = None,
+        correlation: Correlation | Mapping[str, Correlation] = "independent",
+        normalise: bool = False,
+    ) -> Mixture:
+        """Mix species on chosen sites of a structure.
+
+        Args:
+            atoms: the structure (ASE).
+            composition: for each selection of sites the weight of each species, as a dictionary or
+                a formula (``"Ce0.7Zr0.3"``). A selection is an element symbol (all its sites), a
+                name from ``groups``, one site index, or a tuple of indices.
+            groups: named selections, each a list of site indices.
+            correlation: for all groups, or by group name (the rest are ``independent``).
+            normalise: divide weights by their sum.
+
+        Raises:
+            InputError: if a selection matches nothing, groups overlap, or a composition is bad.
+        """
+        named = dict(groups or {})
+        made = []
+        for selection, value in composition.items():
+            name, sites = _select(atoms, selection, named)
+            weights = parse_composition(value, normalise) if isinstance(value, str) else value
+            chosen = (
+                correlation if isinstance(correlation, str) else correlation.get(name, "independent")
+            )
+            made.append(Group.of_species(name, sites, weights, chosen, normalise))
+        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, tuple(made))
+
+    @classmethod
+    def from_end_states(
+        cls,
+        end_states: Mapping[str, Atoms],
+        composition: Mapping[str, float],
+        *,
+        name: str = "end states",
+        correlation: Correlation = "concerted",
+        all_sites: bool = False,
+        normalise: bool = False,
+    ) -> Mixture:
+        """Interpolate between structures that differ only in what sits on their sites.
+
+        Args:
+            end_states: label -> structure with the same sites in the same order; ``X`` marks an
+                empty site. The first gives positions and cell.
+            composition: weight of each end state.
+            name: name of the one group that is made.
+            correlation: ``concerted`` by default: all sites change together.
+            all_sites: also put sites on which all end states agree into the group; then the energy
+                with ``concerted`` is exactly the weighted sum of the end states' energies.
+            normalise: divide weights by their sum.
+
+        Raises:
+            InputError: if the structures have different numbers of sites or do not differ.
+        """
+        labels = tuple(end_states)
+        if set(labels) != set(composition):
+            raise InputError(
+                f"end states {', '.join(labels)} and weights for {', '.join(composition)} do not "
+                "match: give one weight per end state"
+            )
+        first = end_states[labels[0]]
+        for label, atoms in end_states.items():
+            if len(atoms) != len(first):
+                raise InputError(
+                    f"end state {label!r} has {len(atoms)} sites, {labels[0]!r} has {len(first)}: "
+                    "give all the same sites, with X for an empty one"
+                )
+        species = np.stack([atoms.numbers for atoms in end_states.values()], axis=1)
+        differ = np.ones(len(first), dtype=bool)
+        if not all_sites:
+            differ = (species != species[:, :1]).any(axis=1)
+        sites = np.flatnonzero(differ)
+        if len(sites) == 0:
+            raise InputError("the end states are the same structure: nothing would be mixed")
+        weights = check_weights(
+            {label: composition[label] for label in labels}, "the end states", normalise
+        )
+        group = Group(
+            name, sites, labels, species[sites], np.array(list(weights.values())), correlation
+        )
+        return cls(first.numbers, first.positions, first.cell.array, first.pbc, (group,))
+
+    @classmethod
+    def from_structure(
+        cls,
+        structure: Any,
+        *,
+        correlation: Correlation = "independent",
+        normalise: bool = False,
+    ) -> Mixture:
+        """Make a mixture of a pymatgen ``Structure`` with partial occupancies.
+
+        Sites of equal occupancies form one group. Occupancies that sum to less than 1 leave the
+        rest to the vacancy; oxidation states are dropped.
+        """
+        from alchemlip.structures import mixture_from_structure
+
+        return mixture_from_structure(structure, correlation, normalise)
+
+    @classmethod
+    def from_atoms(cls, atoms: Atoms) -> Mixture:
+        """Make a mixture of ASE atoms with partial occupancies in ``atoms.info["occupancy"]``.
+
+        ``atoms.info["occupancy"]`` and ``atoms.arrays["spacegroup_kinds"]`` are ASE's own
+        convention, as its CIF reader fills them.
+        """
+        from alchemlip.structures import mixture_from_atoms
+
+        return mixture_from_atoms(atoms)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Mixture:
+        """Make a mixture of the plain dictionary that ``to_dict`` returns."""
+        try:
+            groups = tuple(
+                Group(
+                    str(entry["name"]),
+                    np.array(entry["sites"]),
+                    tuple(entry["components"]),
+                    np.array(
+                        [[species_number(symbol) for symbol in row] for row in entry["species"]]
+                    ),
+                    np.array(entry["composition"]),
+                    entry["correlation"],
+                )
+                for entry in data["groups"]
+            )
+            numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
+            return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
+        except KeyError as error:
+            raise InputError(
+                f"the mixture's dictionary lacks the key {error}: write it with Mixture.to_dict()"
+            ) from error
+
+    # ------------------------------------------------------------------ what it holds
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites, empty ones included."""
+        return len(self.numbers)
+
+    @property
+    def n_atoms(self) -> float:
+        """Expected number of atoms: the sum of all occupancies but the vacancies'."""
+        return float(self.nodes.occupancies(self.composition).sum())
+
+    @property
+    def component_labels(self) -> tuple[str, ...]:
+        """``group:component`` for every entry of the flat composition."""
+        return tuple(f"{group.name}:{label}" for group in self.groups for label in group.components)
+
+    @property
+    def composition(self) -> FloatArray:
+        """(K,) the flat composition: the groups' weights one after the other."""
+        if not self.groups:
+            return np.zeros(0)
+        return np.concatenate([group.composition for group in self.groups])
+
+    @property
+    def composition_by_group(self) -> dict[str, dict[str, float]]:
+        """The composition as {group: {component: weight}}."""
+        return self.by_group(self.composition)
+
+    def by_group(self, values: npt.ArrayLike) -> dict[str, dict[str, float]]:
+        """Return a flat array (K,) as {group: {component: value}}."""
+        flat = np.asarray(values, dtype=float).tolist()
+        result: dict[str, dict[str, float]] = {}
+        for group in self.groups:
+            head, flat = flat[: len(group.components)], flat[len(group.components) :]
+            result[group.name] = dict(zip(group.components, head, strict=True))
+        return result
+
+    def group(self, name: str) -> Group:
+        """Return the group of a name.
+
+        Raises:
+            InputError: if there is none.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        known = ", ".join(group.name for group in self.groups) or "none"
+        raise InputError(f"no group is called {name!r}: the groups are {known}")
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The (site, species) pairs; they do not depend on the composition."""
+        pure = np.ones(self.n_sites, dtype=bool)
+        parts: list[tuple[IntArray, IntArray, IntArray, IntArray, BoolArray]] = []
+        start = 0
+        for index, group in enumerate(self.groups):
+            pure[group.sites] = False
+            n, k = group.species.shape
+            sites = np.repeat(group.sites, k)
+            components = np.tile(np.arange(start, start + k), n)
+            numbers = group.species.reshape(-1)
+            real = numbers != VACANCY_NUMBER
+            parts.append(
+                (
+                    sites[real],
+                    numbers[real],
+                    np.full(int(real.sum()), index),
+                    components[real],
+                    np.full(int(real.sum()), group.correlation == "concerted"),
+                )
+            )
+            start += k
+        rest = np.flatnonzero(pure)
+        label = np.full(len(rest), PURE)
+        parts.append((rest, self.numbers[rest], label, label, np.zeros(len(rest), dtype=bool)))
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        order = np.lexsort((columns[3], columns[0]))
+        site, number, group_, component, concerted = (column[order] for column in columns)
+        return Nodes(site, number, group_, component, concerted, start)
+
+    def occupancies(self) -> list[dict[str, float]]:
+        """Return for each site the occupancy of each species that can sit there."""
+        result = [{species_symbol(number): 1.0} for number in self.numbers.tolist()]
+        for group in self.groups:
+            for site, occupancy in zip(group.sites.tolist(), group.occupancies(), strict=True):
+                result[site] = occupancy
+        return result
+
+    @property
+    def masses(self) -> FloatArray:
+        """(S,) mean mass of each site over its non-vacant species, in amu; never 0.
+
+        A site that is wholly vacant gets the plain mean over the species it could hold.
+        """
+        masses = np.array([species_mass(number) for number in self.numbers.tolist()])
+        for group in self.groups:
+            for site, row in zip(group.sites.tolist(), group.species, strict=True):
+                real = row != VACANCY_NUMBER
+                if not real.any():
+                    raise InputError(
+                        f"site {site} of group {group.name!r} can only be vacant, so it has no "
+                        "mass: remove the site"
+                    )
+                weights = np.where(real, group.composition, 0.0)
+                if weights.sum() == 0:
+                    weights = real.astype(float)
+                values = np.array([species_mass(number) for number in row.tolist()])
+                masses[site] = float(weights @ values / weights.sum())
+        return masses
+
+    @property
+    def site_labels(self) -> IntArray:
+        """(S,) integers that are equal on sites of equal species and composition (for symmetry)."""
+        keys: dict[tuple[Any, ...], int] = {}
+        labels = np.zeros(self.n_sites, dtype=np.int64)
+        for site, occupancy in enumerate(self.occupancies()):
+            key = tuple(sorted((symbol, round(p, 10)) for symbol, p in occupancy.items() if p > 0))
+            labels[site] = keys.setdefault(key, len(keys) + 1)
+        return labels
+
+    # ------------------------------------------------------------------ changes
+
+    def with_composition(
+        self, group: str, composition: Mapping[str, float] | npt.ArrayLike, normalise: bool = False
+    ) -> Mixture:
+        """Return the mixture with another composition of one group.
+
+        Args:
+            group: name of the group.
+            composition: {component: weight}, components left out being 0, or an array (K,).
+            normalise: divide by the sum.
+
+        Raises:
+            InputError: if a component is unknown or the weights do not lie on the simplex.
+        """
+        old = self.group(group)
+        if isinstance(composition, Mapping):
+            unknown = [label for label in composition if label not in old.components]
+            if unknown:
+                raise InputError(
+                    f"group {group!r} has no component {unknown[0]!r}: its components are "
+                    f"{', '.join(old.components)}"
+                )
+            values = [float(composition.get(label, 0.0)) for label in old.components]
+        else:
+            values = np.asarray(composition, dtype=float).reshape(-1).tolist()
+        if len(values) == len(old.components):
+            labelled = dict(zip(old.components, values, strict=True))
+            values = list(check_weights(labelled, f"group {group!r}", normalise).values())
+        new = replace(old, composition=np.array(values))
+        groups = tuple(new if item.name == group else item for item in self.groups)
+        return self._sharing_nodes(replace(self, groups=groups))
+
+    def with_geometry(self, atoms: Atoms) -> Mixture:
+        """Return the mixture with the positions, cell and periodicity of an ASE structure."""
+        if len(atoms) != self.n_sites:
+            raise InputError(
+                f"the structure has {len(atoms)} atoms, but the mixture has {self.n_sites} sites: "
+                "give the same sites in the same order"
+            )
+        changed = replace(
+            self, positions=atoms.positions.copy(), cell=atoms.cell.array.copy(), pbc=atoms.pbc
+        )
+        return self._sharing_nodes(changed)
+
+    def repeat(self, repeats: int | tuple[int, int, int]) -> Mixture:
+        """Return a supercell, its sites in the order of ``ase.Atoms.repeat``."""
+        atoms = self._host_atoms().repeat(repeats)
+        copies = len(atoms) // self.n_sites
+        offsets = self.n_sites * np.arange(copies)
+        groups = tuple(
+            replace(
+                group,
+                sites=(offsets[:, None] + group.sites[None, :]).reshape(-1),
+                species=np.tile(group.species, (copies, 1)),
+            )
+            for group in self.groups
+        )
+        return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+
+    def split_group(self, name: str) -> Mixture:
+        """Return the mixture with one group for each site of a group: compositions by site.
+
+        The new groups are called ``name@site``.
+        """
+        groups: list[Group] = []
+        for group in self.groups:
+            if group.name != name:
+                groups.append(group)
+                continue
+            groups += [
+                replace(
+                    group, name=f"{name}@{site}", sites=np.array([site]), species=row.reshape(1, -1)
+                )
+                for site, row in zip(group.sites.tolist(), group.species, strict=True)
+            ]
+        self.group(name)
+        return replace(self, groups=tuple(groups))
+
+    def _sharing_nodes(self, changed: Mixture) -> Mixture:
+        # Nodes depend on groups and species alone; dynamics must not rebuild them every step.
+        changed.__dict__["nodes"] = self.nodes
+        return changed
+
+    # ------------------------------------------------------------------ conversions
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dictionary (JSON) that ``from_dict`` reads back exactly."""
+        return {
+            "symbols": [species_symbol(number) for number in self.numbers.tolist()],
+            "positions_A": self.positions.tolist(),
+            "cell_A": self.cell.tolist(),
+            "pbc": self.pbc.tolist(),
+            "groups": [
+                {
+                    "name": group.name,
+                    "sites": group.sites.tolist(),
+                    "components": list(group.components),
+                    "species": [[species_symbol(z) for z in row] for row in group.species.tolist()],
+                    "composition": group.composition.tolist(),
+                    "correlation": group.correlation,
+                }
+                for group in self.groups
+            ],
+        }
+
+    def to_atoms(self) -> Atoms:
+        """Return ASE atoms with the occupancies in ``info["occupancy"]`` and the mean masses.
+
+        A mixed site shows its most abundant species. ``info["alchemlip_groups"]`` keeps what
+        occupancies alone cannot say: group names, components and correlations.
+        """
+        from alchemlip.structures import atoms_from_mixture
+
+        return atoms_from_mixture(self)
+
+    def to_structure(self) -> Any:
+        """Return a pymatgen ``Structure`` with partial occupancies."""
+        from alchemlip.structures import structure_from_mixture
+
+        return structure_from_mixture(self)
+
+    def _host_atoms(self) -> Atoms:
+        from ase import Atoms
+
+        return Atoms(
+            numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc
+        )
+
+
+def _select(
+    atoms: Atoms, selection: Selection, named: Mapping[str, Sequence[int]]
+) -> tuple[str, IntArray]:
+    """Return the name and the sites of a selection."""
+    if isinstance(selection, str):
+        if selection in named:
+            return selection, np.asarray(list(named[selection]), dtype=np.int64)
+        number = species_number_or_none(selection)
+        if number < 0:
+            known = f" or one of {', '.join(named)}" if named else ""
+            raise InputError(
+                f"the selection {selection!r} is neither an element nor a named group: write an "
+                f"element symbol{known}, or site indices"
+            )
+        sites = np.flatnonzero(atoms.numbers == number)
+        if len(sites) == 0:
+            present = ", ".join(sorted(set(atoms.get_chemical_symbols())))
+            raise InputError(
+                f"the selection {selection!r} matches no site: the structure holds {present}"
+            )
+        return selection, sites
+    indices = (selection,) if isinstance(selection, int | np.integer) else tuple(selection)
+    return ",".join(str(index) for index in indices), np.asarray(indices, dtype=np.int64)

@@ -1,0 +1,371 @@
+"""A potential whose composition is a differentiable degree of freedom.
+
+    potential = load_potential("sevennet-0", dtype="float64")
+    result = potential.evaluate(mixture)             # or a list of mixtures, in one pass
+    result.energy, result.forces, result.stress, result.composition_gradient
+
+The energy is E = sum over nodes of p_ia eps_ia, with eps the model's own node energy, summed in
+float64 (arXiv:2404.10746, eq. 3, with the message weights of `alchemlip.graph`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alchemlip.backends import Backend, ModelCard
+from alchemlip.errors import InputError
+from alchemlip.graph import Form, Graph, NeighbourList, build_graph
+from alchemlip.mixture import FloatArray, Mixture
+from alchemlip.species import species_symbol
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy and derivatives of one mixture.
+
+    Attributes:
+        energy: in eV.
+        node_energies: (N,) energy eps of each node of ``mixture.nodes`` in eV, unweighted.
+        occupancies: (N,) occupancy of each node.
+        site_energies: (S,) sum of p eps over the nodes of each site, in eV.
+        forces: (S, 3) in eV/A; None if not asked for.
+        stress: (6,) xx, yy, zz, yz, xz, xy in eV/A^3, positive in tension; None if not asked for,
+            or if undefined: without periodic directions, or where the cell has no volume.
+        composition_gradient: (K,) raw dE/dx in eV, in the order of ``mixture.component_labels``;
+            None if not asked for.
+    """
+
+    energy: float
+    node_energies: FloatArray
+    occupancies: FloatArray
+    site_energies: FloatArray
+    forces: FloatArray | None
+    stress: FloatArray | None
+    composition_gradient: FloatArray | None
+
+
+class AlchemicalPotential:
+    """A model evaluated at continuous occupancies.
+
+    Args:
+        backend: the model.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @property
+    def name(self) -> str:
+        """Name of the weights."""
+        return self.backend.card.name
+
+    @property
+    def card(self) -> ModelCard:
+        """Provenance of the weights."""
+        return self.backend.card
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance of a message, in Angstrom."""
+        return self.backend.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return self.backend.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.backend.device
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols of the elements that the model covers."""
+        return tuple(species_symbol(number) for number in sorted(self.backend.numbers))
+
+    def check(self, mixture: Mixture) -> None:
+        """Refuse a mixture with an element that the model does not cover.
+
+        Raises:
+            InputError: naming the element and where it is.
+        """
+        for number, site in zip(
+            mixture.nodes.number.tolist(), mixture.nodes.site.tolist(), strict=True
+        ):
+            if number not in self.backend.numbers:
+                raise InputError(
+                    f"the potential {self.name!r} does not cover {species_symbol(number)} (site "
+                    f"{site}): choose another potential (alchemlip models) or another species"
+                )
+
+    def neighbour_list(self, skin: float = 0.5) -> NeighbourList:
+        """Return a neighbour list with the model's cutoff, to keep between evaluations."""
+        return NeighbourList(self.cutoff, skin)
+
+    def graph(
+        self,
+        mixtures: Sequence[Mixture],
+        neighbour_lists: Sequence[NeighbourList] | None = None,
+    ) -> Graph:
+        """Return the graph of a batch of mixtures on the model's device."""
+        for mixture in mixtures:
+            self.check(mixture)
+        if neighbour_lists is None:
+            neighbour_lists = [NeighbourList(self.cutoff, skin=0.0) for _ in mixtures]
+        return build_graph(mixtures, neighbour_lists, self.device)
+
+    def node_energies(
+        self,
+        graph: Graph,
+        positions: Tensor,
+        cells: Tensor,
+        composition: Tensor,
+        form: Form | None = None,
+    ) -> Tensor:
+        """Return the energy of every node (N,) in eV, differentiable in all arguments.
+
+        Args:
+            graph: the topology.
+            positions: (S, 3) in Angstrom, float64.
+            cells: (B, 3, 3) in Angstrom, float64.
+            composition: (K,) flat composition of the batch, float64; off the simplex is allowed.
+            form: of the message tables; the model's preferred one if None.
+        """
+        chosen = self.backend.forms[0] if form is None else form
+        if chosen not in self.backend.forms:
+            raise InputError(
+                f"the potential {self.name!r} has no {chosen} form: use "
+                f"{' or '.join(self.backend.forms)}"
+            )
+        vectors = graph.edge_vectors(positions, cells).to(self.dtype)
+        occupancies = graph.occupancies(composition).to(self.dtype)
+        return self.backend.node_energies(graph, vectors, occupancies, chosen)
+
+    def energies(
+        self,
+        graph: Graph,
+        positions: Tensor | None = None,
+        strain: Tensor | None = None,
+        composition: Tensor | None = None,
+        form: Form | None = None,
+    ) -> Tensor:
+        """Return the energy of every structure (B,) in eV, differentiable, in float64.
+
+        Args:
+            graph: the batch.
+            positions: (S, 3) instead of the graph's own.
+            strain: (B, 3, 3) strain, symmetrised here, applied to positions and cells alike.
+            composition: (K,) instead of the graph's own.
+            form: of the message tables.
+        """
+        positions = graph.positions if positions is None else positions
+        composition = graph.composition if composition is None else composition
+        cells = graph.cells
+        if strain is not None:
+            positions, cells = apply_strain(graph, positions, cells, strain)
+        nodes = self.node_energies(graph, positions, cells, composition, form).double()
+        weighted = nodes * graph.occupancies(composition)
+        return weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+
+    @overload
+    def evaluate(
+        self,
+        mixtures: Mixture,
+        *,
+        neighbour_lists: Sequence[NeighbourList] | None = ...,
+        forces: bool = ...,
+        stress: bool = ...,
+        composition_gradient: bool = ...,
+        form: Form | None = ...,
+    ) -> Evaluation: ...
+
+    @overload
+    def evaluate(
+        self,
+        mixtures: Sequence[Mixture],
+        *,
+        neighbour_lists: Sequence[NeighbourList] | None = ...,
+        forces: bool = ...,
+        stress: bool = ...,
+        composition_gradient: bool = ...,
+        form: Form | None = ...,
+    ) -> list[Evaluation]: ...
+
+    def evaluate(
+        self,
+        mixtures: Mixture | Sequence[Mixture],
+        *,
+        neighbour_lists: Sequence[NeighbourList] | None = None,
+        forces: bool = True,
+        stress: bool = True,
+        composition_gradient: bool = True,
+        form: Form | None = None,
+    ) -> Evaluation | list[Evaluation]:
+        """Return energy and derivatives of one mixture, or of a batch in one pass.
+
+        Args:
+            mixtures: one mixture, or several.
+            neighbour_lists: one per mixture, kept by the caller between steps.
+            forces, stress, composition_gradient: what to differentiate for.
+            form: ``factorised`` or ``expanded``; the model's preferred one if None.
+
+        Raises:
+            InputError: if an element is not covered or a geometry cannot be evaluated.
+        """
+        if isinstance(mixtures, Mixture):
+            return self.evaluate(
+                [mixtures],
+                neighbour_lists=neighbour_lists,
+                forces=forces,
+                stress=stress,
+                composition_gradient=composition_gradient,
+                form=form,
+            )[0]
+        graph = self.graph(mixtures, neighbour_lists)
+        # Where every site is pure there is nothing to differentiate for.
+        mixed = len(graph.composition) > 0
+        positions = graph.positions.requires_grad_(forces)
+        strain = torch.zeros_like(graph.cells).requires_grad_(stress)
+        composition = graph.composition.requires_grad_(composition_gradient and mixed)
+        moved, cells = apply_strain(graph, positions, graph.cells, strain)
+        nodes = self.node_energies(graph, moved, cells, composition, form).double()
+        weighted = nodes * graph.occupancies(composition)
+
+        wanted = [leaf for leaf in (positions, strain, composition) if leaf.requires_grad]
+        gradients: dict[int, Tensor] = {}
+        if wanted:
+            found = torch.autograd.grad(
+                weighted.sum(), wanted, allow_unused=True, materialize_grads=True
+            )
+            gradients = {id(leaf): value for leaf, value in zip(wanted, found, strict=True)}
+        return _split(
+            graph,
+            mixtures,
+            nodes.detach(),
+            weighted.detach(),
+            -gradients[id(positions)] if forces else None,
+            gradients[id(strain)] if stress else None,
+            gradients.get(id(composition)) if mixed else composition.detach(),
+            composition_gradient,
+        )
+
+
+def load_potential(
+    name: str = "sevennet-0",
+    device: str = "auto",
+    dtype: str = "float64",
+    *,
+    modal: str | None = None,
+    trust: bool = False,
+) -> AlchemicalPotential:
+    """Load a potential with its released weights.
+
+    Args:
+        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is one).
+        dtype: ``float64`` for relaxations and derivatives, ``float32`` for speed.
+        modal: fidelity of a multi-fidelity model.
+        trust: allow a local file, which is a pickle and can run code when it is read.
+
+    Raises:
+        InputError: if the name, device or dtype is unknown, or the potential's package is missing.
+    """
+    from alchemlip.backends.registry import make_backend
+
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
+    return AlchemicalPotential(
+        make_backend(str(name), _device(device), DTYPES[dtype], modal, trust)
+    )
+
+
+def apply_strain(
+    graph: Graph, positions: Tensor, cells: Tensor, strain: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return positions and cells under a strain (B, 3, 3), of which the symmetric part counts."""
+    symmetric = 0.5 * (strain + strain.transpose(1, 2))
+    moved = positions + torch.einsum("sx,sxy->sy", positions, symmetric[graph.site_structure])
+    return moved, cells + cells @ symmetric
+
+
+def stress_is_defined(mixture: Mixture) -> bool:
+    """Whether a stress exists: some direction is periodic, and the cell has a volume.
+
+    A slab or wire whose cell has a volume (vacuum included) has one, referred to that volume, as
+    everywhere in ASE. A cluster has none, nor has a cell with missing vectors.
+    """
+    return bool(mixture.pbc.any()) and abs(float(np.linalg.det(mixture.cell))) > 1e-6
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: choose cpu, cuda or auto") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r} is not available here: use cpu or auto")
+    return device
+
+
+def _split(
+    graph: Graph,
+    mixtures: Sequence[Mixture],
+    nodes: Tensor,
+    weighted: Tensor,
+    forces: Tensor | None,
+    virial: Tensor | None,
+    gradient: Tensor | None,
+    composition_gradient: bool,
+) -> list[Evaluation]:
+    """Return the batch's tensors as one `Evaluation` per mixture."""
+    site = weighted.new_zeros(graph.n_sites).index_add(0, graph.node_site, weighted)
+    energies = weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+    occupancies = graph.occupancies(graph.composition.detach())
+
+    def parts(values: Tensor, counts: tuple[int, ...]) -> list[FloatArray]:
+        array = values.detach().cpu().numpy()
+        return np.split(array, np.cumsum(counts)[:-1])
+
+    node_parts = parts(nodes, graph.node_counts)
+    occupancy_parts = parts(occupancies, graph.node_counts)
+    site_parts = parts(site, graph.site_counts)
+    force_parts = None if forces is None else parts(forces, graph.site_counts)
+    gradient_parts = None
+    if composition_gradient and gradient is not None:
+        gradient_parts = parts(gradient, graph.component_counts)
+    virials = None if virial is None else virial.detach().cpu().numpy()
+    totals = energies.cpu().numpy()
+
+    results = []
+    for index, mixture in enumerate(mixtures):
+        voigt = None
+        if virials is not None and stress_is_defined(mixture):
+            # The volume is unsigned: left-handed cells are cells.
+            tensor = virials[index] / abs(float(np.linalg.det(mixture.cell)))
+            voigt = np.array([tensor[a, b] for a, b in _VOIGT])
+        results.append(
+            Evaluation(
+                energy=float(totals[index]),
+                node_energies=node_parts[index],
+                occupancies=occupancy_parts[index],
+                site_energies=site_parts[index],
+                forces=None if force_parts is None else force_parts[index],
+                stress=voigt,
+                composition_gradient=None if gradient_parts is None else gradient_parts[index],
+            )
+        )
+    return results
+
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

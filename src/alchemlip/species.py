@@ -1,0 +1,147 @@
+"""Chemical species as text and as numbers, and compositions written as formulas.
+
+A species is a chemical element or the vacancy ``Va``. Inside arrays it is its atomic number, and
+the vacancy is 0 (the number that ASE gives its dummy atom ``X``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+
+from alchemlip.errors import InputError
+
+VACANCY = "Va"
+VACANCY_NUMBER = 0
+SUM_TOLERANCE = 1e-6
+"""Largest distance from 1 at which the weights of a composition still count as summing to 1."""
+
+_TERM = re.compile(r"([A-Z][a-z]?)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?")
+
+
+def species_number(symbol: str) -> int:
+    """Return the atomic number of a species; 0 for the vacancy (``Va`` or ASE's ``X``).
+
+    Raises:
+        InputError: if the symbol is no element.
+    """
+    if symbol in (VACANCY, "X"):
+        return VACANCY_NUMBER
+    number = atomic_numbers.get(symbol)
+    if number is None:
+        raise InputError(
+            f"unknown species {symbol!r}: write an element symbol such as Ce, or {VACANCY} for a "
+            "vacancy"
+        )
+    return int(number)
+
+
+def species_symbol(number: int) -> str:
+    """Return the symbol of an atomic number; ``Va`` for 0."""
+    return VACANCY if number == VACANCY_NUMBER else str(chemical_symbols[number])
+
+
+def species_mass(number: int) -> float:
+    """Return the standard atomic mass in amu; 0 for the vacancy."""
+    return 0.0 if number == VACANCY_NUMBER else float(atomic_masses[number])
+
+
+def check_weights(
+    weights: Mapping[str, float], where: str, normalise: bool = False
+) -> dict[str, float]:
+    """Return the weights of a composition, checked to lie on the simplex.
+
+    Args:
+        weights: one weight per component label.
+        where: what the composition belongs to, for the error message.
+        normalise: divide by the sum instead of demanding that it is 1.
+
+    Returns:
+        The weights; a sum that is 1 within ``SUM_TOLERANCE`` is made exact.
+
+    Raises:
+        InputError: if a weight is negative or not finite, or the sum is not 1.
+    """
+    if not weights:
+        raise InputError(
+            f"empty composition for {where}: give at least one species, such as Ce0.7Zr0.3"
+        )
+    for label, weight in weights.items():
+        if not math.isfinite(weight):
+            raise InputError(f"the weight of {label} in {where} is {weight}: give a finite number")
+        if weight < 0:
+            raise InputError(
+                f"the weight of {label} in {where} is negative ({weight:g}): weights are "
+                "probabilities, from 0 to 1"
+            )
+    total = math.fsum(weights.values())
+    if total <= 0:
+        raise InputError(f"all weights of {where} are zero: give at least one species a weight")
+    if abs(total - 1.0) > SUM_TOLERANCE and not normalise:
+        raise InputError(
+            f"the weights of {where} sum to {total:.8g}, not 1: correct them, or ask for "
+            "normalisation (normalise=True, --normalise)"
+        )
+    if abs(total - 1.0) > 1e-12:
+        return {label: weight / total for label, weight in weights.items()}
+    return {label: float(weight) for label, weight in weights.items()}
+
+
+def parse_composition(formula: str, normalise: bool = False) -> dict[str, float]:
+    """Read a composition written as a formula, such as ``Ce0.7Zr0.3`` or ``Cl0.95Va0.05``.
+
+    Args:
+        formula: element symbols and ``Va``, each followed by its weight (1 where left out).
+        normalise: divide by the sum, so that ``CePrZr2`` is accepted.
+
+    Returns:
+        The weight of each species, in the order of the formula.
+
+    Raises:
+        InputError: if the text is no formula, names an unknown or repeated species, or its weights
+            are negative or do not sum to 1.
+    """
+    text = formula.strip()
+    weights: dict[str, float] = {}
+    position = 0
+    while position < len(text):
+        match = _TERM.match(text, position)
+        if match is None:
+            raise InputError(
+                f"cannot read the composition {formula!r} at {text[position:]!r}: write species "
+                "and weights, such as Ce0.7Zr0.3"
+            )
+        symbol, weight = match.group(1), match.group(2)
+        if species_number(symbol) == VACANCY_NUMBER:
+            symbol = VACANCY
+        if symbol in weights:
+            raise InputError(
+                f"{symbol} occurs twice in the composition {formula!r}: name each species once"
+            )
+        weights[symbol] = float(weight) if weight else 1.0
+        position = match.end()
+    return check_weights(weights, f"the composition {formula!r}", normalise)
+
+
+def format_composition(weights: Mapping[str, float]) -> str:
+    """Write a composition as a formula that ``parse_composition`` reads back exactly."""
+    return "".join(f"{symbol}{float(weight)!r}" for symbol, weight in weights.items())
+
+
+def parse_species(text: str) -> list[str]:
+    """Read a comma-separated list of species, such as ``Ce,Zr,Va``.
+
+    Raises:
+        InputError: if a species is unknown or repeated, or the list is empty.
+    """
+    symbols = [part.strip() for part in text.split(",") if part.strip()]
+    if not symbols:
+        raise InputError(f"no species in {text!r}: write for example Ce,Zr")
+    for symbol in symbols:
+        species_number(symbol)
+    if len(set(symbols)) != len(symbols):
+        raise InputError(f"a species occurs twice in {text!r}: name each species once")
+    return symbols

@@ -1,0 +1,298 @@
+"""Structure files, ASE atoms and pymatgen structures to mixtures, and back."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alchemlip.errors import InputError
+from alchemlip.mixture import Correlation, Group, Mixture
+from alchemlip.species import SUM_TOLERANCE, VACANCY, species_number, species_symbol
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+OCCUPANCY = "occupancy"
+KINDS = "spacegroup_kinds"
+GROUPS = "alchemlip_groups"
+ROUNDING = 0.02
+"""A missing occupancy below this is more likely a rounded file than a vacancy: warn."""
+
+
+def read_structure(path: str | Path) -> Mixture:
+    """Read a structure file; partial occupancies in it become groups.
+
+    Args:
+        path: a CIF, or any file that ASE reads (POSCAR, extended XYZ, ...).
+
+    Raises:
+        InputError: if the file cannot be read or holds no atoms.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no structure file {str(path)!r}: check the path")
+    try:
+        if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
+            from pymatgen.io.cif import CifParser
+
+            structure = CifParser(path, occupancy_tolerance=1.0 + SUM_TOLERANCE).parse_structures(
+                primitive=False
+            )[0]
+            return mixture_from_structure(structure)
+        from ase.io import read
+
+        atoms = read(path)
+    except InputError:
+        raise
+    except Exception as error:  # parsers raise anything at all on a damaged file
+        detail = str(error).strip().splitlines()
+        raise InputError(
+            f"cannot read the structure file {str(path)!r} "
+            f"({detail[0] if detail else type(error).__name__}): give a CIF, POSCAR or any file "
+            "that ASE reads"
+        ) from error
+    if not len(atoms):
+        raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
+    return mixture_from_atoms(atoms)
+
+
+def write_structure(mixture: Mixture, path: str | Path) -> None:
+    """Write a mixture as a CIF with partial occupancies, or in any format of ASE by its ending."""
+    path = Path(path)
+    if path.suffix.lower() == ".cif":
+        from pymatgen.io.cif import CifWriter
+
+        CifWriter(structure_from_mixture(mixture), significant_figures=12).write_file(path)
+        return
+    atoms_from_mixture(mixture).write(path)
+
+
+def _has_partial_occupancy(path: Path) -> bool:
+    from ase.io.cif import parse_cif
+
+    for block in parse_cif(str(path)):
+        values = block.get("_atom_site_occupancy", [])
+        return any(float(value) < 1.0 - SUM_TOLERANCE for value in values)
+    return False
+
+
+# ---------------------------------------------------------------------- pymatgen
+
+
+def mixture_from_structure(
+    structure: Any, correlation: Correlation = "independent", normalise: bool = False
+) -> Mixture:
+    """Make a mixture of a pymatgen ``Structure``; sites of equal occupancies form one group.
+
+    Args:
+        structure: a pymatgen ``Structure`` (or ``Molecule``), ordered or not.
+        correlation: of every group.
+        normalise: divide the occupancies of a site by their sum; otherwise what is missing to 1
+            is a vacancy.
+
+    Raises:
+        InputError: if the occupancies of a site exceed 1.
+    """
+    numbers = []
+    kinds: dict[tuple[tuple[str, float], ...], list[int]] = {}
+    for index, site in enumerate(structure):
+        occupancy: dict[str, float] = {}
+        for species, weight in site.species.items():
+            # Species, Element and DummySpecies all hold their symbol without the oxidation state.
+            symbol = str(getattr(species, "element", species).symbol)
+            symbol = VACANCY if symbol in ("X", VACANCY) else symbol
+            occupancy[symbol] = occupancy.get(symbol, 0.0) + float(weight)
+        occupancy = _complete(occupancy, index, normalise)
+        numbers.append(species_number(max(occupancy, key=lambda s: (occupancy[s], s))))
+        if len(occupancy) > 1:
+            kinds.setdefault(tuple(occupancy.items()), []).append(index)
+    groups = _named_groups(kinds, correlation)
+    lattice = getattr(structure, "lattice", None)
+    cell = np.zeros((3, 3)) if lattice is None else np.array(lattice.matrix)
+    pbc = np.zeros(3, dtype=bool) if lattice is None else np.array(lattice.pbc)
+    return Mixture(np.array(numbers), structure.cart_coords, cell, pbc, groups)
+
+
+def structure_from_mixture(mixture: Mixture) -> Any:
+    """Return a pymatgen ``Structure`` with partial occupancies; a vacancy is what is missing to 1.
+
+    Raises:
+        InputError: if the cell does not span space, or a site is wholly vacant.
+    """
+    from pymatgen.core import Lattice, Structure
+
+    if abs(np.linalg.det(mixture.cell)) < 1e-9:
+        raise InputError(
+            "a pymatgen structure or CIF needs three cell vectors: give the slab or cluster a box"
+        )
+    species = []
+    for index, occupancy in enumerate(mixture.occupancies()):
+        present = {s: p for s, p in occupancy.items() if s != VACANCY and p > 0}
+        if not present:
+            raise InputError(f"site {index} is wholly vacant: a pymatgen structure cannot hold it")
+        species.append(present)
+    lattice = Lattice(mixture.cell, pbc=tuple(bool(p) for p in mixture.pbc))
+    return Structure(lattice, species, mixture.positions, coords_are_cartesian=True)
+
+
+def _complete(occupancy: dict[str, float], site: int, normalise: bool) -> dict[str, float]:
+    """Return occupancies, most abundant first, whose rest to 1 is the vacancy."""
+    total = sum(occupancy.values())
+    if normalise and total > 0:
+        occupancy = {symbol: p / total for symbol, p in occupancy.items()}
+    elif total > 1.0 + SUM_TOLERANCE:
+        raise InputError(
+            f"the occupancies of site {site} sum to {total:.6g}, more than 1: correct the file, or "
+            "ask for normalisation"
+        )
+    elif total < 1.0 - SUM_TOLERANCE:
+        missing = 1.0 - total
+        if missing < ROUNDING and VACANCY not in occupancy:
+            warnings.warn(
+                f"the occupancies of site {site} leave {missing:.4g} to a vacancy; if the file was "
+                "rounded, ask for normalisation (normalise=True)",
+                stacklevel=2,
+            )
+        occupancy[VACANCY] = occupancy.get(VACANCY, 0.0) + missing
+    return dict(sorted(occupancy.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _named_groups(
+    kinds: dict[tuple[tuple[str, float], ...], list[int]], correlation: Correlation
+) -> tuple[Group, ...]:
+    """Return one group for each kind of mixed site, called after its species."""
+    groups: list[Group] = []
+    used: dict[str, int] = {}
+    for occupancy, sites in kinds.items():
+        stem = "/".join(symbol for symbol, _ in occupancy)
+        used[stem] = used.get(stem, 0) + 1
+        name = stem if used[stem] == 1 else f"{stem} {used[stem]}"
+        groups.append(Group.of_species(name, sites, dict(occupancy), correlation))
+    return tuple(groups)
+
+
+# ---------------------------------------------------------------------- ASE
+
+
+def atoms_from_mixture(mixture: Mixture) -> Atoms:
+    """Return ASE atoms that say everything the mixture does; see ``Mixture.to_atoms``."""
+    from ase import Atoms
+
+    kinds = np.zeros(mixture.n_sites, dtype=int)
+    occupancies: dict[str, dict[str, float]] = {}
+    details: dict[str, dict[str, Any]] = {}
+    known: dict[tuple[Any, ...], int] = {}
+    owner = {site: (group, row) for group in mixture.groups for row, site in enumerate(group.sites)}
+    numbers = mixture.numbers.copy()
+    for site, occupancy in enumerate(mixture.occupancies()):
+        group, row = owner.get(site, (None, 0))
+        species = () if group is None else tuple(group.species[row].tolist())
+        key = (group.name if group else "", species, tuple(occupancy))
+        kind = known.setdefault(key, len(known))
+        kinds[site] = kind
+        occupancies[str(kind)] = dict(occupancy)
+        numbers[site] = species_number(max(occupancy, key=lambda s: (occupancy[s], s)))
+        if group is not None:
+            details[str(kind)] = {
+                "name": group.name,
+                "components": list(group.components),
+                "species": [species_symbol(number) for number in species],
+                "composition": group.composition.tolist(),
+                "correlation": group.correlation,
+            }
+    atoms = Atoms(numbers=numbers, positions=mixture.positions, cell=mixture.cell, pbc=mixture.pbc)
+    atoms.set_masses(mixture.masses)
+    atoms.set_array(KINDS, kinds)
+    atoms.info[OCCUPANCY] = occupancies
+    if details:
+        atoms.info[GROUPS] = details
+    return atoms
+
+
+def mixture_from_atoms(atoms: Atoms) -> Mixture:
+    """Make a mixture of ASE atoms; see ``Mixture.from_atoms``.
+
+    Raises:
+        InputError: if ``info["occupancy"]`` does not fit the atoms, or disagrees with what
+            ``Mixture.to_atoms`` noted beside it.
+    """
+    bare = Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc) if (
+        OCCUPANCY not in atoms.info
+    ) else None
+    if bare is not None:
+        return bare
+    if KINDS not in atoms.arrays:
+        raise InputError(
+            f'atoms.info["{OCCUPANCY}"] is there but atoms.arrays["{KINDS}"] is not: set it to the '
+            "occupancy key of each atom, as ASE's CIF reader does"
+        )
+    kinds = atoms.arrays[KINDS]
+    table = {str(kind): dict(value) for kind, value in atoms.info[OCCUPANCY].items()}
+    details = {str(kind): value for kind, value in atoms.info.get(GROUPS, {}).items()}
+    sites_of: dict[str, list[int]] = {}
+    for site, kind in enumerate(kinds.tolist()):
+        if str(kind) not in table:
+            raise InputError(
+                f'atoms.info["{OCCUPANCY}"] has no entry {str(kind)!r}, the kind of site {site}: '
+                "add it"
+            )
+        sites_of.setdefault(str(kind), []).append(site)
+    if details:
+        groups = _groups_with_details(table, details, sites_of)
+    else:
+        plain: dict[tuple[tuple[str, float], ...], list[int]] = {}
+        for kind, sites in sites_of.items():
+            completed = _complete(table[kind], sites[0], normalise=False)
+            if len(completed) > 1:
+                plain.setdefault(tuple(completed.items()), []).extend(sites)
+        groups = _named_groups(plain, "independent")
+    return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+
+
+def _groups_with_details(
+    table: dict[str, dict[str, float]],
+    details: dict[str, dict[str, Any]],
+    sites_of: dict[str, list[int]],
+) -> tuple[Group, ...]:
+    """Return the groups noted by ``atoms_from_mixture``, checked against the occupancies."""
+    members: dict[str, list[tuple[int, list[int]]]] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    for kind, sites in sites_of.items():
+        note = details.get(kind)
+        if note is None:
+            if len(table[kind]) > 1:
+                raise InputError(
+                    f'atoms.info["{OCCUPANCY}"] mixes species on site {sites[0]}, but '
+                    f'atoms.info["{GROUPS}"] does not know it: delete the latter'
+                )
+            continue
+        expected: dict[str, float] = {}
+        for symbol, weight in zip(note["species"], note["composition"], strict=True):
+            expected[symbol] = expected.get(symbol, 0.0) + float(weight)
+        given = table[kind]
+        names = set(expected) | set(given)
+        if any(abs(expected.get(s, 0.0) - given.get(s, 0.0)) > SUM_TOLERANCE for s in names):
+            raise InputError(
+                f'atoms.info["{OCCUPANCY}"] and atoms.info["{GROUPS}"] disagree about site '
+                f"{sites[0]}: delete the latter if you changed the occupancies"
+            )
+        species = [species_number(symbol) for symbol in note["species"]]
+        members.setdefault(note["name"], []).extend((site, species) for site in sites)
+        notes[note["name"]] = note
+    groups = []
+    for name, rows in members.items():
+        note = notes[name]
+        groups.append(
+            Group(
+                name,
+                np.array([site for site, _ in rows]),
+                tuple(note["components"]),
+                np.array([row for _, row in rows]),
+                np.array(note["composition"], dtype=float),
+                note["correlation"],
+            )
+        )
+    return tuple(groups)
