@@ -208,9 +208,7 @@ class Graph:
 
     def edge_vectors(self, positions: Tensor, cells: Tensor) -> Tensor:
         """Return the vectors (E, 3) from receiver to sender, differentiable in both arguments."""
-        offset = torch.einsum(
-            "ex,exy->ey", self.shift, cells[self.site_structure[self.receiver]]
-        )
+        offset = torch.einsum("ex,exy->ey", self.shift, cells[self.site_structure[self.receiver]])
         return positions[self.sender] - positions[self.receiver] + offset
 
     @cached_property
@@ -355,9 +353,7 @@ def build_graph(
         site_counts=tuple(site_counts),
         node_counts=tuple(node_counts),
         component_counts=tuple(component_counts),
-        arrays=_Arrays(
-            int(site_start[-1]), receiver, sender, node_site, node_component, node_tie
-        ),
+        arrays=_Arrays(int(site_start[-1]), receiver, sender, node_site, node_component, node_tie),
     )
 
 

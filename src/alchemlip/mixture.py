@@ -71,7 +71,9 @@ class Group:
         if len(np.unique(sites)) != len(sites):
             raise InputError(f"group {self.name!r} names a site twice: list every site once")
         if len(set(self.components)) != len(self.components):
-            raise InputError(f"group {self.name!r} has two components of the same label: rename one")
+            raise InputError(
+                f"group {self.name!r} has two components of the same label: rename one"
+            )
         if species.shape != (len(sites), len(self.components)):
             raise InputError(
                 f"group {self.name!r} has species of shape {species.shape}, but "
@@ -225,7 +227,9 @@ class Mixture:
                 owner[site] = group.name
         for site in np.flatnonzero(self.numbers == VACANCY_NUMBER).tolist():
             if site not in owner:
-                raise InputError(f"site {site} is empty (X) but in no group: name what can be there")
+                raise InputError(
+                    f"site {site} is empty (X) but in no group: name what can be there"
+                )
 
     # ------------------------------------------------------------------ constructors
 
@@ -253,16 +257,9 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        named = dict(groups or {})
-        made = []
-        for selection, value in composition.items():
-            name, sites = _select(atoms, selection, named)
-            weights = parse_composition(value, normalise) if isinstance(value, str) else value
-            chosen = (
-                correlation if isinstance(correlation, str) else correlation.get(name, "independent")
-            )
-            made.append(Group.of_species(name, sites, weights, chosen, normalise))
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, tuple(made))
+        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc).mixed(
+            composition, groups=groups, correlation=correlation, normalise=normalise
+        )
 
     @classmethod
     def from_end_states(
@@ -493,6 +490,37 @@ class Mixture:
 
     # ------------------------------------------------------------------ changes
 
+    def mixed(
+        self,
+        composition: Mapping[Selection, Mapping[str, float] | str],
+        *,
+        groups: Mapping[str, Sequence[int]] | None = None,
+        correlation: Correlation | Mapping[str, Correlation] = "independent",
+        normalise: bool = False,
+    ) -> Mixture:
+        """Return the mixture with further groups; the arguments are those of `from_elements`.
+
+        A selection may also name a group that is there already, whose species it then replaces.
+        """
+        named = dict(groups or {})
+        made = list(self.groups)
+        for selection, value in composition.items():
+            old = [group for group in made if group.name == selection]
+            name, sites = (
+                (old[0].name, old[0].sites) if old else _select(self.numbers, selection, named)
+            )
+            weights = parse_composition(value, normalise) if isinstance(value, str) else value
+            if isinstance(correlation, str):
+                chosen = correlation
+            else:
+                chosen = correlation.get(name, "independent")
+            group = Group.of_species(name, sites, weights, chosen, normalise)
+            if old:
+                made[made.index(old[0])] = group
+            else:
+                made.append(group)
+        return replace(self, groups=tuple(made))
+
     def with_composition(
         self, group: str, composition: Mapping[str, float] | npt.ArrayLike, normalise: bool = False
     ) -> Mixture:
@@ -616,13 +644,11 @@ class Mixture:
     def _host_atoms(self) -> Atoms:
         from ase import Atoms
 
-        return Atoms(
-            numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc
-        )
+        return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
 
 
 def _select(
-    atoms: Atoms, selection: Selection, named: Mapping[str, Sequence[int]]
+    numbers: IntArray, selection: Selection, named: Mapping[str, Sequence[int]]
 ) -> tuple[str, IntArray]:
     """Return the name and the sites of a selection."""
     if isinstance(selection, str):
@@ -635,9 +661,9 @@ def _select(
                 f"the selection {selection!r} is neither an element nor a named group: write an "
                 f"element symbol{known}, or site indices"
             )
-        sites = np.flatnonzero(atoms.numbers == number)
+        sites = np.flatnonzero(numbers == number)
         if len(sites) == 0:
-            present = ", ".join(sorted(set(atoms.get_chemical_symbols())))
+            present = ", ".join(species_symbol(z) for z in np.unique(numbers).tolist())
             raise InputError(
                 f"the selection {selection!r} matches no site: the structure holds {present}"
             )

@@ -70,6 +70,15 @@ def write_structure(mixture: Mixture, path: str | Path) -> None:
     atoms_from_mixture(mixture).write(path)
 
 
+def can_be_cif(mixture: Mixture) -> bool:
+    """Whether a mixture fits into a CIF: three cell vectors, and no site wholly vacant."""
+    occupied = all(
+        any(p > 0 for symbol, p in occupancy.items() if symbol != VACANCY)
+        for occupancy in mixture.occupancies()
+    )
+    return occupied and abs(float(np.linalg.det(mixture.cell))) > 1e-9
+
+
 def _has_partial_occupancy(path: Path) -> bool:
     from ase.io.cif import parse_cif
 
@@ -219,9 +228,11 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
         InputError: if ``info["occupancy"]`` does not fit the atoms, or disagrees with what
             ``Mixture.to_atoms`` noted beside it.
     """
-    bare = Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc) if (
-        OCCUPANCY not in atoms.info
-    ) else None
+    bare = (
+        Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        if (OCCUPANCY not in atoms.info)
+        else None
+    )
     if bare is not None:
         return bare
     if KINDS not in atoms.arrays:

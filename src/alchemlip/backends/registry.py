@@ -43,6 +43,14 @@ def known_potentials() -> list[Entry]:
     return entries
 
 
+def covered_elements(name: str) -> list[str]:
+    """Return the symbols of the elements that an installed potential covers."""
+    from alchemlip.backends import sevennet
+    from alchemlip.species import species_symbol
+
+    return [species_symbol(number) for number in sevennet.covered_numbers(name)]
+
+
 def make_backend(
     name: str,
     device: torch.device,

@@ -70,6 +70,14 @@ def card(name: str, file: Path) -> ModelCard:
     )
 
 
+def covered_numbers(name: str) -> list[int]:
+    """Return the atomic numbers that a bundled model covers."""
+    import sevenn._keys as KEY
+    from sevenn.checkpoint import SevenNetCheckpoint
+
+    return sorted(SevenNetCheckpoint(bundled_file(name)).config[KEY.TYPE_MAP])
+
+
 class SevenNetBackend:
     """A SevenNet checkpoint as a `Backend`.
 

@@ -1,0 +1,113 @@
+"""A sum of calculators that keeps composition alive.
+
+ASE's ``SumCalculator`` caches on positions and cell alone, so it returns old results after the
+composition changed, and it drops the composition gradient. This one does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+
+from alchemlip.errors import InputError
+from alchemlip.mixture import FloatArray, Mixture
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+class AdditiveCalculator(Calculator):  # type: ignore[misc]
+    """Sum of one alchemical calculator and further terms.
+
+    Args:
+        alchemical: the calculator that knows the composition.
+        terms: ASE calculators whose energy does not depend on which element sits on a site
+            (springs, walls, restraints). They see the atoms as they are and must implement energy
+            and forces; a stress exists if all implement it.
+    """
+
+    def __init__(self, alchemical: Any, terms: Sequence[Calculator]) -> None:
+        super().__init__()
+        if not terms:
+            raise InputError("no further terms: use the alchemical calculator by itself")
+        self.alchemical = alchemical
+        self.terms = list(terms)
+        self._seen: Mixture | None = None
+        shared = set(alchemical.implemented_properties)
+        for term in self.terms:
+            missing = {"energy", "forces"} - set(term.implemented_properties)
+            if missing:
+                raise InputError(
+                    f"{type(term).__name__} does not compute {', '.join(sorted(missing))}: a term "
+                    "needs energy and forces"
+                )
+            if "stress" not in term.implemented_properties:
+                shared.discard("stress")
+        self.implemented_properties = [
+            name
+            for name in ("energy", "free_energy", "forces", "stress", "composition_gradient")
+            if name in shared
+        ]
+
+    @property
+    def mixture(self) -> Mixture:
+        """What is mixed where, at the current composition."""
+        mixture: Mixture = self.alchemical.mixture
+        return mixture
+
+    def set_composition(
+        self, group: str, composition: Mapping[str, float] | npt.ArrayLike, normalise: bool = False
+    ) -> None:
+        """Change the composition of a group in place."""
+        self.alchemical.set_composition(group, composition, normalise)
+
+    def get_composition_gradient(self, atoms: Atoms | None = None) -> dict[str, dict[str, float]]:
+        """Return raw dE/dx in eV as {group: {component: value}}; the further terms add nothing."""
+        return self.mixture.by_group(self.get_property("composition_gradient", atoms))
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what changed since the last calculation, the composition included."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self._seen is not self.mixture:
+            changes = [*changes, "composition"]
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Sum the terms; called by ASE."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        self._seen = self.mixture
+        wanted: list[str] = [
+            name for name in ("energy", "forces") if name in self.implemented_properties
+        ]
+        if "stress" in self.implemented_properties:
+            wanted.append("stress")
+        results: dict[str, float | FloatArray] = {}
+        for name in wanted:
+            try:
+                value = self.alchemical.get_property(name, self.atoms)
+                for term in self.terms:
+                    value = value + term.get_property(name, self.atoms)
+            except PropertyNotImplementedError:
+                if name == "stress" and "stress" not in properties:
+                    continue
+                raise
+            results[name] = value
+        results["free_energy"] = results["energy"]
+        if self.mixture.groups:
+            results["composition_gradient"] = np.array(
+                self.alchemical.get_property("composition_gradient", self.atoms)
+            )
+        self.results = results

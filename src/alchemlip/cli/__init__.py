@@ -1,0 +1,40 @@
+"""The command line: ``alchemlip energy | relax | scan | models``.
+
+One module a command; this one is the screen that shows them all.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from alchemlip.cli import energy, models, relax, scan
+from alchemlip.errors import InputError
+
+app = typer.Typer(
+    name="alchemlip",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Any composition on any site of a machine-learning interatomic potential.",
+    epilog="Units: eV, Angstrom, GPa for pressure and stress. Energies per atom are per lattice "
+    "site. Every command takes --settings FILE.yaml with its options by name.",
+)
+app.command("energy")(energy.command)
+app.command("relax")(relax.command)
+app.command("scan")(scan.command)
+app.command("models")(models.command)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted; finished work is kept.", file=sys.stderr)
+        sys.exit(130)

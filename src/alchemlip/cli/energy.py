@@ -1,0 +1,50 @@
+"""``alchemlip energy``: energy and derivatives of one mixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alchemlip.cli import options as opt
+
+
+def command(
+    structure: opt.Structure,
+    mix: opt.Mix = [],
+    group: opt.Groups = [],
+    concerted: opt.Concerted = [],
+    normalise: opt.Normalise = False,
+    model: opt.Model = "sevennet-0",
+    modal: opt.Modal = None,
+    trust_file: opt.Trust = False,
+    device: opt.Device = "auto",
+    dtype: opt.Dtype = "float64",
+    out: opt.Out = None,
+    settings: opt.Settings = None,
+) -> None:
+    """Energy (eV), forces (eV/Å), stress (GPa) and composition gradient (eV) as given.
+
+    Example: alchemlip energy CeO2.cif --mix Ce=Ce0.7Zr0.3
+    """
+    from alchemlip.cli.show import show_record
+    from alchemlip.report import describe_evaluation
+    from alchemlip.results import ResultFolder, fingerprint
+
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    opt.refuse_scanned(scanned)
+    potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
+    potential.check(mixture)
+    inputs: dict[str, Any] = {
+        "structure_file": str(structure),
+        "structure": fingerprint(mixture.to_dict()),
+        "mixture": mixture.to_dict(),
+        **opt.potential_inputs(potential),
+    }
+    folder = ResultFolder(opt.results_folder(out, "energy", structure), "energy", inputs)
+    with folder.noting_failure():
+        evaluation = potential.evaluate(mixture)
+        record = describe_evaluation(mixture, evaluation)
+        assert evaluation.forces is not None
+        record["forces_eV_per_A"] = evaluation.forces.tolist()
+        record["site_energies_eV"] = evaluation.site_energies.tolist()
+        folder.finish(record)
+    show_record(record, f"{structure.name}, {potential.name}", folder.path)

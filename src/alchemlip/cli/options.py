@@ -1,0 +1,246 @@
+"""Options that commands share, and how their texts become a mixture and a potential."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alchemlip.errors import InputError
+from alchemlip.species import parse_composition, parse_species
+
+if TYPE_CHECKING:
+    from alchemlip.mixture import Mixture
+    from alchemlip.potential import AlchemicalPotential
+
+
+def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
+    """Make the values of a YAML file the defaults of this command's options."""
+    if file is None:
+        return None
+    import yaml
+
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the settings file {str(file)!r}: check the path") from error
+    except yaml.YAMLError as error:
+        detail = str(error).splitlines()[0]
+        raise InputError(f"the settings file {str(file)!r} is no valid YAML ({detail})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"the settings file {str(file)!r} must hold lines such as 'points: 11'")
+    names = {parameter.name: parameter for parameter in context.command.params}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in names or name in ("settings", "help"):
+            known = ", ".join(sorted(n for n in names if n not in ("settings", "help", None)))
+            raise InputError(
+                f"the settings file {str(file)!r} has an unknown entry {key!r}: the options of "
+                f"this command are {known}"
+            )
+        many = getattr(names[name], "multiple", False)
+        defaults[name] = [value] if many and not isinstance(value, list) else value
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return file
+
+
+Structure = Annotated[
+    Path, typer.Argument(help="CIF (partial occupancies are read), POSCAR, or any file ASE reads.")
+]
+Mix = Annotated[
+    list[str],
+    typer.Option(
+        "--mix",
+        help="What sits where, SELECTION=FORMULA, e.g. Ce=Ce0.7Zr0.3, 0,2-5=Cl0.9Va0.1. "
+        "SELECTION: an element, a group, or site indices. Va is a vacancy. May be repeated.",
+        metavar="SEL=FORMULA",
+    ),
+]
+Groups = Annotated[
+    list[str],
+    typer.Option("--group", help="Name site indices, e.g. cations=0,2-5.", metavar="NAME=SITES"),
+]
+Concerted = Annotated[
+    list[str],
+    typer.Option(
+        "--concerted",
+        help="Group whose sites all change together (transmutation); others are a random "
+        "solution. 'all' means every group. May be repeated.",
+        metavar="GROUP",
+    ),
+]
+Normalise = Annotated[
+    bool, typer.Option("--normalise", help="Divide the weights of a formula by their sum.")
+]
+Model = Annotated[
+    str, typer.Option("--model", help="Name of a potential ('alchemlip models') or a checkpoint.")
+]
+Modal = Annotated[
+    str | None, typer.Option("--modal", help="Fidelity of a multi-fidelity potential.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-file", help="Allow a local checkpoint: a pickle, which can run code."),
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="float64, or float32 for speed.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Results folder.", show_default="COMMAND-STRUCTURE"),
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        help="YAML file with this command's options by name; the command line wins.",
+        callback=_load_settings,
+        is_eager=True,
+    ),
+]
+Cell = Annotated[
+    str, typer.Option("--cell", help="Relax shape and volume (full), volume, or nothing (fixed).")
+]
+Fmax = Annotated[float, typer.Option("--fmax", help="Largest force allowed, eV/A.")]
+Smax = Annotated[float, typer.Option("--smax", help="Largest stress deviation allowed, GPa.")]
+Pressure = Annotated[float, typer.Option("--pressure", help="External pressure, GPa.")]
+KeepSymmetry = Annotated[bool, typer.Option("--keep-symmetry", help="Keep the space group.")]
+MaxSteps = Annotated[int, typer.Option("--max-steps", help="Most steps of one relaxation.")]
+Optimiser = Annotated[str, typer.Option("--optimiser", help="BFGS, LBFGS or FIRE (ASE's).")]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A group over which a scan runs, and its species."""
+
+    group: str
+    species: list[str]
+
+
+def prepare_mixture(
+    structure: Path,
+    mix: Sequence[str],
+    groups: Sequence[str],
+    concerted: Sequence[str],
+    normalise: bool,
+) -> tuple[Mixture, list[Scanned]]:
+    """Return the mixture that the options describe, and the groups given as species lists."""
+    from alchemlip.structures import read_structure
+
+    mixture = read_structure(structure)
+    named = {}
+    for text in groups:
+        name, sites = _split(text, "--group", "cations=0,2-5")
+        named[name] = parse_sites(sites)
+    compositions: dict[Any, Mapping[str, float]] = {}
+    scanned = []
+    known = {group.name for group in mixture.groups} | set(named)
+    for text in mix:
+        left, right = _split(text, "--mix", "Ce=Ce0.7Zr0.3")
+        selection: Any = left
+        if left not in known and left[:1].isdigit():
+            selection = tuple(parse_sites(left))
+        name = left if isinstance(selection, str) else ",".join(map(str, selection))
+        if selection in compositions:
+            raise InputError(f"--mix names {left!r} twice: give every selection once")
+        if "," in right:
+            species = parse_species(right)
+            scanned.append(Scanned(name, species))
+            compositions[selection] = dict.fromkeys(species, 1.0 / len(species))
+        else:
+            compositions[selection] = parse_composition(right, normalise)
+    mixture = mixture.mixed(compositions, groups=named, normalise=normalise)
+    return _with_correlations(mixture, concerted), scanned
+
+
+def _with_correlations(mixture: Mixture, concerted: Sequence[str]) -> Mixture:
+    from dataclasses import replace
+
+    chosen = set(concerted)
+    if "all" in chosen:
+        chosen = {group.name for group in mixture.groups}
+    for name in chosen:
+        mixture.group(name)
+    groups = tuple(
+        replace(group, correlation="concerted") if group.name in chosen else group
+        for group in mixture.groups
+    )
+    return replace(mixture, groups=groups)
+
+
+def parse_sites(text: str) -> list[int]:
+    """Read site indices such as ``0,2-5``.
+
+    Raises:
+        InputError: if the text is anything else.
+    """
+    sites: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"cannot read the site indices {text!r}: write for example 0,2-5")
+        sites += range(int(first), int(last if dash else first) + 1)
+    return sites
+
+
+def _split(text: str, option: str, example: str) -> tuple[str, str]:
+    left, equals, right = text.partition("=")
+    if not equals or not left.strip() or not right.strip():
+        raise InputError(f"cannot read {option} {text!r}: write for example {option} {example}")
+    return left.strip(), right.strip()
+
+
+def prepare_potential(
+    model: str, device: str, dtype: str, modal: str | None, trust: bool
+) -> AlchemicalPotential:
+    """Load a potential for the command line."""
+    from alchemlip.potential import load_potential
+
+    with warnings.catch_warnings():
+        # Upstream packages warn about their own internals, which a user cannot act on.
+        warnings.filterwarnings("ignore", module=r"(e3nn|torch|sevenn|torch_geometric)")
+        return load_potential(model, device=device, dtype=dtype, modal=modal, trust=trust)
+
+
+def potential_inputs(potential: AlchemicalPotential) -> dict[str, Any]:
+    """Return what ``result.json`` says of a potential."""
+    return {
+        "potential": potential.name,
+        "potential_sha256": potential.card.sha256,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+    }
+
+
+def refuse_scanned(scanned: Sequence[Scanned]) -> None:
+    """Refuse a list of species where a composition is needed."""
+    if scanned:
+        first = scanned[0]
+        raise InputError(
+            f"--mix {first.group}={','.join(first.species)} lists species without weights: write "
+            "a formula such as Ce0.7Zr0.3, or use 'alchemlip scan'"
+        )
+
+
+def results_folder(out: Path | None, command: str, structure: Path) -> Path:
+    """Return the results folder: the one asked for, or one named after command and structure."""
+    return out if out is not None else Path(f"{command}-{structure.stem}")
+
+
+def relaxation_settings(**values: Any) -> Any:
+    """Return `RelaxationSettings`, any fault in them as one sentence."""
+    from pydantic import ValidationError
+
+    from alchemlip.relaxation import RelaxationSettings
+
+    try:
+        return RelaxationSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise InputError(
+            f"--{name} cannot be {first['input']!r}: {first['msg'].lower()}"
+        ) from error

@@ -1,0 +1,43 @@
+"""Records as tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+LINES = (
+    ("energy_eV", "energy", "eV", "{:.6f}"),
+    ("energy_eV_per_atom", "energy per site", "eV", "{:.6f}"),
+    ("n_sites", "sites", "", "{}"),
+    ("n_atoms", "atoms", "", "{:g}"),
+    ("a_A", "a", "Å", "{:.5f}"),
+    ("b_A", "b", "Å", "{:.5f}"),
+    ("c_A", "c", "Å", "{:.5f}"),
+    ("alpha_deg", "alpha", "°", "{:.3f}"),
+    ("beta_deg", "beta", "°", "{:.3f}"),
+    ("gamma_deg", "gamma", "°", "{:.3f}"),
+    ("volume_A3", "volume", "Å³", "{:.4f}"),
+    ("space_group", "space group", "", "{}"),
+    ("max_force_eV_per_A", "largest force", "eV/Å", "{:.2e}"),
+    ("pressure_GPa", "pressure", "GPa", "{:.4f}"),
+    ("max_stress_deviation_GPa", "largest stress deviation", "GPa", "{:.2e}"),
+    ("evaluations", "evaluations", "", "{}"),
+    ("seconds", "wall time", "s", "{:.1f}"),
+)
+
+
+def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
+    """Print a record of `alchemlip.report` as a table."""
+    console = Console()
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, name, unit, form in LINES:
+        if key in record and record[key] is not None:
+            table.add_row(name, form.format(record[key]), unit)
+    for label, value in record.get("composition_gradient_eV", {}).items():
+        table.add_row(f"dE/dx  {label}", f"{value:.6f}", "eV")
+    console.print(table)
+    console.print(f"Results in [bold]{folder}[/bold]", highlight=False)

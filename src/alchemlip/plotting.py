@@ -1,0 +1,131 @@
+"""Pictures of a scan: lattice parameters and energy against composition.
+
+Figures are made without pyplot: no global state, no display needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alchemlip.mixture import FloatArray
+
+INK = "#1f2933"
+LINE = "#1b6ca8"
+REFERENCE = "#9aa5b1"
+WARM = "#c2410c"
+LATTICE = {"a_A": "a", "b_A": "b", "c_A": "c"}
+
+
+def plot_scan(
+    x: FloatArray,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    file: str | Path,
+    title: str = "",
+) -> Path:
+    """Draw a binary line or a ternary triangle, by the number of components.
+
+    Args:
+        x: (P, K) compositions, K = 2 or 3.
+        labels: (K,) names of the components.
+        records: (P,) properties as `alchemlip.report` names them.
+        file: where the picture goes (its ending chooses the format).
+        title: above the picture.
+    """
+    draw = plot_line if len(labels) == 2 else plot_triangle
+    figure = draw(x, labels, records, title)
+    figure.savefig(file, dpi=200)
+    return Path(file)
+
+
+def lattice_parameters(records: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
+    """Return the lattice parameters in Angstrom that differ from one another, by name.
+
+    Parameters that agree within 1e-3 A at every composition are shown once: ``a = b = c``.
+    """
+    distinct: dict[str, FloatArray] = {}
+    for key, symbol in LATTICE.items():
+        values = np.array([record[key] for record in records])
+        for name, earlier in distinct.items():
+            if np.abs(earlier - values).max() < 1e-3:
+                distinct[f"{name} = {symbol}"] = distinct.pop(name)
+                break
+        else:
+            distinct[symbol] = values
+    return distinct
+
+
+def plot_line(
+    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]], title: str = ""
+) -> Figure:
+    """Draw lattice parameters with their straight (Vegard) lines, and the mixing energy."""
+    along = x[:, 1]
+    order = np.argsort(along)
+    lattice = lattice_parameters(records)
+    panels = len(lattice) + 1
+    figure = Figure(figsize=(5.2, 1.3 + 1.9 * panels), layout="constrained")
+    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (name, values) in zip(axes, lattice.items(), strict=False):
+        ends = np.interp([0.0, 1.0], along[order], values[order])
+        axis.plot([0, 1], ends, "--", color=REFERENCE, lw=1.2, label="Vegard's line")
+        axis.plot(along[order], values[order], "o-", color=LINE, ms=4, lw=1.5, label="relaxed")
+        axis.set_ylabel(f"{name} (Å)")
+        _clean(axis)
+    energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+    axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
+    axes[-1].plot(along[order], energy[order], "o-", color=WARM, ms=4, lw=1.5)
+    axes[-1].set_ylabel("mixing energy\n(meV/site)")
+    axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
+    axes[-1].set_xlim(-0.02, 1.02)
+    _clean(axes[-1])
+    axes[0].legend(frameon=False, fontsize=8)
+    if title:
+        axes[0].set_title(title, fontsize=10, color=INK)
+    figure.align_ylabels(axes)
+    return figure
+
+
+def plot_triangle(
+    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]], title: str = ""
+) -> Figure:
+    """Draw the cube root of the cell volume and the mixing energy over a composition triangle."""
+    import mpltern  # noqa: F401  registers the ternary projection
+
+    lattice = lattice_parameters(records)
+    if len(lattice) == 1:
+        size, size_label = next(iter(lattice.values())), f"{next(iter(lattice))} (Å)"
+    else:
+        size = np.cbrt([record["volume_A3"] for record in records])
+        size_label = "cube root of the cell volume (Å)"
+    energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+    figure = Figure(figsize=(9.6, 4.4))
+    for index, (values, name, colours) in enumerate(
+        ((size, size_label, "viridis"), (energy, "mixing energy (meV/site)", "magma"))
+    ):
+        axis: Any = figure.add_subplot(1, 2, index + 1, projection="ternary")
+        filled = axis.tricontourf(x[:, 0], x[:, 1], x[:, 2], values, levels=24, cmap=colours)
+        axis.scatter(x[:, 0], x[:, 1], x[:, 2], s=6, color="white", lw=0.4, edgecolor=INK)
+        for setter, label in zip(
+            (axis.set_tlabel, axis.set_llabel, axis.set_rlabel), labels, strict=True
+        ):
+            setter(label)
+        axis.tick_params(labelsize=7)
+        bar = figure.colorbar(filled, ax=axis, shrink=0.75, pad=0.14)
+        bar.set_label(name, fontsize=9)
+        bar.ax.tick_params(labelsize=7)
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
+    return figure
+
+
+def _clean(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(colors=INK, labelsize=8)
+    axis.yaxis.label.set_color(INK)
+    axis.grid(alpha=0.25, lw=0.6)

@@ -1,0 +1,280 @@
+"""Relaxation of cell and positions at fixed composition, one structure or a batch in lock-step.
+
+    result = relax(mixture, potential, cell="full", keep_symmetry=True)
+    result.mixture, result.evaluation.energy, result.converged
+
+Optimisers and cell filters are ASE's. In a batch every structure has an optimiser of its own, and
+one evaluation of the potential serves a step of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from alchemlip.errors import InputError
+from alchemlip.mixture import BoolArray, FloatArray, Mixture
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from alchemlip.potential import AlchemicalPotential, Evaluation
+
+CellMode = Literal["full", "volume", "fixed"]
+CELL_STIFFNESS = 0.5
+"""Guess of an elastic constant in eV/A^3 (80 GPa), which scales cell steps to atomic ones."""
+OPTIMISER_STIFFNESS = 70.0
+"""Curvature in eV/A^2 that ASE's BFGS assumes at its start."""
+
+
+class RelaxationSettings(BaseModel):
+    """How to relax, and when to stop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cell: CellMode = Field(
+        default="full",
+        description="full: shape and volume; volume: volume alone; fixed: positions alone",
+    )
+    fmax: float = Field(default=1e-3, gt=0, description="largest force allowed, eV/A")
+    smax: float = Field(
+        default=1e-3, gt=0, description="largest deviation of the stress allowed, GPa"
+    )
+    pressure: float = Field(default=0.0, description="external pressure, GPa")
+    keep_symmetry: bool = Field(default=False, description="keep the space group of the start")
+    symprec: float = Field(default=1e-3, gt=0, description="tolerance of the symmetry search, A")
+    optimiser: Literal["BFGS", "LBFGS", "FIRE"] = Field(
+        default="BFGS", description="ASE's optimiser"
+    )
+    max_steps: int = Field(default=500, ge=0, description="most steps before giving up")
+
+
+@dataclass(frozen=True)
+class RelaxationResult:
+    """A relaxed mixture.
+
+    Attributes:
+        mixture: at the relaxed positions and cell.
+        evaluation: energy and derivatives there.
+        converged: whether forces and stress reached the limits.
+        steps: of the optimiser.
+        evaluations: of the potential for this structure.
+        max_force: in eV/A. max_stress: deviation from the external pressure, in GPa.
+        seconds: wall time, of the whole batch where relaxed in one.
+    """
+
+    mixture: Mixture
+    evaluation: Evaluation
+    converged: bool
+    steps: int
+    evaluations: int
+    max_force: float
+    max_stress: float
+    seconds: float
+
+
+def relax(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    settings: RelaxationSettings | None = None,
+    *,
+    on_step: Callable[[int, float, float, float], None] | None = None,
+    **options: Any,
+) -> RelaxationResult:
+    """Relax one mixture at fixed composition.
+
+    Args:
+        mixture: the start.
+        potential: a loaded potential.
+        settings: how, and when to stop.
+        on_step: called after every step with (step, energy in eV, largest force in eV/A, largest
+            stress deviation in GPa).
+        options: fields of `RelaxationSettings`, instead of ``settings``.
+
+    Raises:
+        InputError: if the cell is to be relaxed where there is no stress.
+    """
+    report = None
+    if on_step is not None:
+
+        def report(_: int, step: int, energy: float, force: float, stress: float) -> None:
+            on_step(step, energy, force, stress)
+
+    return relax_many([mixture], potential, settings, on_step=report, **options)[0]
+
+
+def relax_many(
+    mixtures: Sequence[Mixture],
+    potential: AlchemicalPotential,
+    settings: RelaxationSettings | None = None,
+    *,
+    on_step: Callable[[int, int, float, float, float], None] | None = None,
+    **options: Any,
+) -> list[RelaxationResult]:
+    """Relax several mixtures in lock-step, each at its own composition.
+
+    Args:
+        mixtures: the starts; they may differ in anything.
+        potential: a loaded potential.
+        settings: how, and when to stop.
+        on_step: as in `relax`, with the index of the structure first.
+        options: fields of `RelaxationSettings`, instead of ``settings``.
+    """
+    from alchemlip.calculator import evaluate_together
+
+    if settings is None:
+        settings = RelaxationSettings(**options)
+    elif options:
+        raise InputError("give either settings or their fields by name, not both")
+    start = perf_counter()
+    runs = [_Run(mixture, potential, settings) for mixture in mixtures]
+    active = list(range(len(runs)))
+    while active:
+        evaluate_together([runs[index].atoms for index in active])
+        going = []
+        for index in active:
+            run = runs[index]
+            run.measure()
+            if on_step is not None:
+                energy = run.atoms.calc.results["energy"]
+                on_step(index, run.steps, energy, run.max_force, run.max_stress)
+            if not run.converged and run.steps < settings.max_steps:
+                run.step()
+                going.append(index)
+        active = going
+    seconds = perf_counter() - start
+    return [run.result(seconds) for run in runs]
+
+
+class _Run:
+    """One structure on its way down."""
+
+    def __init__(
+        self, mixture: Mixture, potential: AlchemicalPotential, settings: RelaxationSettings
+    ) -> None:
+        from alchemlip.calculator import STRESS_UNDEFINED, AlchemicalCalculator
+        from alchemlip.potential import stress_is_defined
+
+        self.settings = settings
+        self.with_cell = settings.cell != "fixed"
+        if self.with_cell and not stress_is_defined(mixture):
+            raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")
+        self.atoms = mixture.to_atoms()
+        self.calculator = AlchemicalCalculator(potential, mixture)
+        self.atoms.calc = self.calculator
+        # Strain is a degree of freedom only between periodic directions.
+        self.strained = strain_mask(mixture.pbc)
+        if settings.keep_symmetry:
+            self.atoms.set_constraint(symmetry_constraint(mixture, settings.symprec))
+        self.optimiser = self._make_optimiser()
+        self.steps = 0
+        self.evaluations = 0
+        self.max_force = self.max_stress = np.inf
+
+    def _make_optimiser(self) -> Any:
+        from ase.filters import FrechetCellFilter
+        from ase.optimize import BFGS, FIRE, LBFGS
+        from ase.units import GPa
+
+        target: Any = self.atoms
+        if self.with_cell:
+            # The optimiser's first step assumes one curvature for all its variables.
+            volume = self.atoms.get_volume()
+            factor = np.sqrt(volume * CELL_STIFFNESS / OPTIMISER_STIFFNESS)
+            target = FrechetCellFilter(
+                self.atoms,
+                mask=self.strained.astype(float),
+                exp_cell_factor=max(factor, 1.0),
+                hydrostatic_strain=self.settings.cell == "volume",
+                scalar_pressure=self.settings.pressure * GPa,
+            )
+        kinds = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
+        return kinds[self.settings.optimiser](target, logfile=None)
+
+    def measure(self) -> None:
+        """Read forces and stress of the current structure, as constrained."""
+        from ase.units import GPa
+
+        self.evaluations += 1
+        forces = self.atoms.get_forces()
+        self.max_force = float(np.linalg.norm(forces, axis=1).max())
+        self.max_stress = 0.0
+        if self.with_cell:
+            excess = self.atoms.get_stress(voigt=False) / GPa
+            excess = excess + self.settings.pressure * np.eye(3)
+            if self.settings.cell == "volume":
+                self.max_stress = abs(float(np.trace(excess))) / 3.0
+            else:
+                self.max_stress = float(np.abs(excess * self.strained).max())
+
+    @property
+    def converged(self) -> bool:
+        return self.max_force <= self.settings.fmax and self.max_stress <= self.settings.smax
+
+    def step(self) -> None:
+        self.optimiser.step()
+        self.steps += 1
+
+    def result(self, seconds: float) -> RelaxationResult:
+        mixture = self.calculator.mixture.with_geometry(self.atoms)
+        evaluation = self.calculator.evaluation
+        assert evaluation is not None
+        return RelaxationResult(
+            mixture=mixture,
+            evaluation=evaluation,
+            converged=self.converged,
+            steps=self.steps,
+            evaluations=self.evaluations,
+            max_force=self.max_force,
+            max_stress=self.max_stress,
+            seconds=seconds,
+        )
+
+
+def strain_mask(pbc: BoolArray) -> FloatArray:
+    """Return (3, 3), 1 where a strain component joins two periodic directions, else 0."""
+    periodic = np.asarray(pbc, dtype=float)
+    return np.outer(periodic, periodic)
+
+
+def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
+    """Return ASE's ``FixSymmetry`` for a mixture, whose mixed sites differ by their occupancies.
+
+    Args:
+        mixture: the structure.
+        symprec: tolerance in Angstrom.
+    """
+    from ase import Atoms
+    from ase.constraints import FixSymmetry
+
+    # Two sites are alike if they hold the same species with the same weights, whatever they show.
+    labelled: Atoms = Atoms(
+        numbers=mixture.site_labels,
+        positions=mixture.positions,
+        cell=mixture.cell,
+        pbc=mixture.pbc,
+    )
+    return FixSymmetry(labelled, symprec=symprec)
+
+
+def space_group(mixture: Mixture, symprec: float = 1e-3) -> str:
+    """Return symbol and number of a mixture's space group, such as ``Fm-3m (225)``.
+
+    Args:
+        mixture: a structure with three periodic directions.
+        symprec: tolerance in Angstrom.
+    """
+    import spglib
+
+    if not mixture.pbc.all():
+        return ""
+    fractional = np.linalg.solve(mixture.cell.T, mixture.positions.T).T
+    symbol: str | None = spglib.get_spacegroup(
+        (mixture.cell, fractional, mixture.site_labels), symprec=symprec
+    )
+    return symbol or ""

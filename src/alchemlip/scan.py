@@ -1,0 +1,252 @@
+"""Relaxed properties along a binary line or over a ternary triangle of compositions.
+
+    points = scan(mixture, potential, "Ce", points=11, folder="CeZrO2")
+
+Every point starts from its finished neighbours. Points that do not wait for one another are relaxed
+in one batch. With a folder, each point is on the disk when it finishes, and a scan that was stopped
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alchemlip.errors import InputError
+from alchemlip.mixture import FloatArray, Mixture
+from alchemlip.relaxation import RelaxationSettings, relax_many
+from alchemlip.report import describe_relaxation, flat_row
+from alchemlip.results import ResultFolder, fingerprint
+
+if TYPE_CHECKING:
+    from alchemlip.potential import AlchemicalPotential
+
+BATCH_SITES_CPU = 24
+BATCH_SITES_CUDA = 2048
+
+
+@dataclass(frozen=True)
+class ScanPoint:
+    """A finished point.
+
+    Attributes:
+        index: position in the grid.
+        x: (K,) composition of the scanned group.
+        mixture: relaxed.
+        record: its properties, flat, names with units; ``mixing_energy_eV_per_atom`` is measured
+            from the straight line (plane) between the pure ends once these are there.
+    """
+
+    index: int
+    x: FloatArray
+    mixture: Mixture
+    record: dict[str, Any]
+
+
+def composition_grid(n_components: int, points: int) -> FloatArray:
+    """Return the compositions (P, n_components) of a regular grid on the simplex.
+
+    Args:
+        n_components: 2 for a line, 3 for a triangle.
+        points: number along an edge, ends included; a triangle has points (points + 1) / 2.
+
+    Raises:
+        InputError: for fewer than two points or components.
+    """
+    if n_components < 2:
+        raise InputError("a scan needs at least two species: write for example Ce=Ce,Zr")
+    if points < 2:
+        raise InputError(f"a scan with {points} points has no ends: ask for at least 2 (--points)")
+    steps = points - 1
+    counts = [
+        combination
+        for combination in itertools.product(range(steps, -1, -1), repeat=n_components)
+        if sum(combination) == steps
+    ]
+    return np.array(counts, dtype=float) / steps
+
+
+def scan(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    group: str | None = None,
+    *,
+    points: int = 11,
+    folder: str | Path | ResultFolder | None = None,
+    settings: RelaxationSettings | None = None,
+    batch_sites: int | None = None,
+    on_point: Callable[[ScanPoint, int, int], None] | None = None,
+) -> list[ScanPoint]:
+    """Relax a mixture at every composition of a grid.
+
+    Args:
+        mixture: the start; the scanned group may have two or three components.
+        potential: a loaded potential.
+        group: name of the scanned group; may be left out if there is one group.
+        points: along an edge of the grid, ends included.
+        folder: where to keep points and results; a folder with unfinished points of the same scan
+            is continued.
+        settings: of the relaxations.
+        batch_sites: most sites in one batch; chosen by the device if None.
+        on_point: called with (point, number finished, number of all) after each point.
+
+    Returns:
+        The points in the order of the grid.
+
+    Raises:
+        InputError: if there is no such group, or the folder belongs to another run.
+    """
+    settings = settings or RelaxationSettings()
+    name = _scanned_group(mixture, group)
+    grid = composition_grid(len(mixture.group(name).components), points)
+    if isinstance(folder, ResultFolder) or folder is None:
+        store = folder
+    else:
+        store = ResultFolder(
+            folder, "scan", scan_inputs(mixture, potential, name, points, settings)
+        )
+    if batch_sites is None:
+        batch_sites = BATCH_SITES_CUDA if potential.device.type == "cuda" else BATCH_SITES_CPU
+
+    done: dict[int, ScanPoint] = {}
+    for saved in store.points() if store else []:
+        index = int(saved["index"])
+        relaxed = Mixture.from_dict(saved["mixture"])
+        done[index] = ScanPoint(index, grid[index], relaxed, saved["record"])
+    with store.noting_failure() if store else nullcontext():
+        for batch in _batches(grid, set(done), max(1, batch_sites // mixture.n_sites)):
+            starts = [_start(mixture, name, grid[index], done) for index in batch]
+            results = relax_many(starts, potential, settings)
+            for index, result in zip(batch, results, strict=True):
+                record = describe_relaxation(result)
+                done[index] = ScanPoint(index, grid[index], result.mixture, record)
+                if store:
+                    entry = {"index": index, "record": record, "mixture": result.mixture.to_dict()}
+                    store.append_point(entry)
+                if on_point:
+                    on_point(done[index], len(done), len(grid))
+            if store:
+                _write_table(store, _with_mixing_energy(done, grid))
+    finished = _with_mixing_energy(done, grid)
+    if store and not store.finished:
+        _write_table(store, finished)
+        store.finish(scan_summary(finished), [_named(point) for point in finished])
+    return finished
+
+
+def scan_inputs(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    group: str,
+    points: int,
+    settings: RelaxationSettings,
+) -> dict[str, Any]:
+    """Return everything that determines a scan, as plain values."""
+    return {
+        "structure": fingerprint(mixture.to_dict()),
+        "formula": str(mixture.to_atoms().symbols),
+        "groups": {
+            item.name: {
+                "sites": item.sites.tolist(),
+                "components": list(item.components),
+                "correlation": item.correlation,
+            }
+            for item in mixture.groups
+        },
+        "scanned_group": group,
+        "points": points,
+        "potential": potential.name,
+        "potential_sha256": potential.card.sha256,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "relaxation": settings.model_dump(),
+    }
+
+
+def scan_summary(points: Sequence[ScanPoint]) -> dict[str, Any]:
+    """Return the flat ``results`` of a finished scan."""
+    records = [point.record for point in points]
+    energies = [record["mixing_energy_eV_per_atom"] for record in records]
+    return {
+        "n_points": len(points),
+        "n_converged": sum(bool(record["converged"]) for record in records),
+        "evaluations": sum(int(record["evaluations"]) for record in records),
+        "largest_mixing_energy_eV_per_atom": max(energies),
+        "smallest_mixing_energy_eV_per_atom": min(energies),
+    }
+
+
+def _scanned_group(mixture: Mixture, group: str | None) -> str:
+    if group is not None:
+        return mixture.group(group).name
+    if len(mixture.groups) != 1:
+        names = ", ".join(item.name for item in mixture.groups) or "none"
+        raise InputError(f"which group is scanned is not clear (there are: {names}): name one")
+    return mixture.groups[0].name
+
+
+def _batches(grid: FloatArray, done: set[int], size: int) -> list[list[int]]:
+    """Return the points to do in batches: the pure ends first, then ever finer in between.
+
+    Within a batch no point starts from another. The next point is always the one farthest from
+    those before it, so that later points lie between finished ones.
+    """
+    order = [int(index) for index in np.flatnonzero(grid.max(axis=1) == 1.0)]
+    ends = [index for index in order if index not in done]
+    while len(order) < len(grid):
+        distance = np.linalg.norm(grid[:, None] - grid[None, order], axis=-1).min(axis=1)
+        order.append(int(distance.argmax()))
+    inner = [index for index in order if index not in done and index not in ends]
+    return [
+        part[start : start + size] for part in (ends, inner) for start in range(0, len(part), size)
+    ]
+
+
+def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoint]) -> Mixture:
+    """Return a mixture at a composition, with the mean geometry of its nearest finished points."""
+    start = mixture.with_composition(group, x)
+    if not done:
+        return start
+    finished = list(done.values())
+    distance = np.array([np.linalg.norm(point.x - x) for point in finished])
+    near = [finished[i].mixture for i in np.flatnonzero(distance < distance.min() + 1e-9)]
+    cell = np.mean([item.cell for item in near], axis=0)
+    if not mixture.pbc.all():
+        positions = np.mean([item.positions for item in near], axis=0)
+    else:
+        fractional = [np.linalg.solve(item.cell.T, item.positions.T).T for item in near]
+        positions = np.mean(fractional, axis=0) @ cell
+    atoms = start.to_atoms()
+    atoms.set_cell(cell)
+    atoms.positions = positions
+    return start.with_geometry(atoms)
+
+
+def _with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
+    """Return the finished points in order, with their mixing energies where the ends are there."""
+    ends: dict[int, float] = {}
+    for point in done.values():
+        if point.x.max() == 1.0:
+            ends[int(point.x.argmax())] = point.record["energy_eV_per_atom"]
+    points = []
+    for index in sorted(done):
+        point = done[index]
+        record = dict(point.record)
+        if len(ends) == grid.shape[1]:
+            line = sum(weight * ends[k] for k, weight in enumerate(point.x.tolist()))
+            record["mixing_energy_eV_per_atom"] = record["energy_eV_per_atom"] - line
+        points.append(ScanPoint(index, point.x, point.mixture, record))
+    return points
+
+
+def _named(point: ScanPoint) -> dict[str, Any]:
+    return {"index": point.index, **point.record}
+
+
+def _write_table(store: ResultFolder, points: Sequence[ScanPoint]) -> None:
+    store.write_csv("scan.csv", [flat_row(_named(point)) for point in points])
