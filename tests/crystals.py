@@ -1,0 +1,96 @@
+"""Structures of the physics tests, deformed and rattled so that no symmetry hides an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.io import read
+
+from alchemlip import Mixture
+from alchemlip.mixture import Correlation
+
+STRUCTURES = Path(__file__).parent.parent / "examples" / "structures"
+
+
+def example(name: str) -> Atoms:
+    """Return one of the example structures."""
+    return read(STRUCTURES / f"{name}.cif")
+
+
+def deformed(atoms: Atoms, seed: int = 0, rattle: float = 0.08, strain: float = 0.02) -> Atoms:
+    """Return a copy with random displacements (A) and a random strain of the cell."""
+    rng = np.random.default_rng(seed)
+    atoms = atoms.copy()
+    if atoms.pbc.any():
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + strain * rng.uniform(-1, 1, (3, 3))), scale_atoms=True
+        )
+    atoms.positions += rattle * rng.uniform(-1, 1, atoms.positions.shape)
+    return atoms
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """A structure and what is mixed in it."""
+
+    name: str
+    atoms: Atoms
+    spec: Mapping[Any, Mapping[str, float]]
+
+    def mixture(self, correlation: Correlation = "independent") -> Mixture:
+        return Mixture.from_elements(self.atoms, self.spec, correlation=correlation)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _cluster() -> Atoms:
+    atoms = bulk("NaCl", "rocksalt", 5.6, cubic=True)
+    atoms.pbc = False
+    atoms.cell = None
+    return atoms
+
+
+CRYSTALS = (
+    Crystal("rock-salt", deformed(example("NaCl")), {"Na": {"Na": 0.3, "K": 0.7}}),
+    Crystal("fluorite", deformed(example("CeO2")), {"Ce": {"Ce": 0.6, "Zr": 0.4}}),
+    Crystal(
+        "fcc-alloy", deformed(bulk("Cu", "fcc", 3.8, cubic=True)), {"Cu": {"Cu": 0.5, "Au": 0.5}}
+    ),
+    # One atom per cell: every neighbour is an image of the site itself.
+    Crystal("one-atom-cell", deformed(bulk("Cu", "fcc", 3.8)), {"Cu": {"Cu": 0.4, "Au": 0.6}}),
+    Crystal(
+        "two-groups",
+        deformed(example("CsPbI3_alpha")),
+        {"Cs": {"Cs": 0.2, "Rb": 0.8}, "Pb": {"Pb": 0.7, "Sn": 0.3}},
+    ),
+    # Two groups that are nearest neighbours of one another, each also of itself.
+    Crystal(
+        "both-sublattices",
+        deformed(example("NaCl"), 3),
+        {"Na": {"Na": 0.3, "K": 0.7}, "Cl": {"Cl": 0.6, "Br": 0.4}},
+    ),
+    Crystal("vacancy", deformed(example("NaCl"), 1), {"Cl": {"Cl": 0.8, "Br": 0.15, "Va": 0.05}}),
+    Crystal("cluster", deformed(_cluster()), {"Na": {"Na": 0.5, "K": 0.5}}),
+    Crystal(
+        "three-species", deformed(example("NaCl"), 2), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}}
+    ),
+)
+
+
+def pure_atoms(mixture: Mixture) -> Atoms:
+    """Return the ordinary structure of a mixture whose occupancies are all 0 or 1."""
+    symbols = [max(site, key=lambda s: site[s]) for site in mixture.occupancies()]
+    kept = [index for index, symbol in enumerate(symbols) if symbol != "Va"]
+    return Atoms(
+        [symbols[index] for index in kept],
+        positions=mixture.positions[kept],
+        cell=mixture.cell,
+        pbc=mixture.pbc,
+    )
