@@ -68,8 +68,10 @@ def plot_line(
     along = x[:, 1]
     order = np.argsort(along)
     lattice = lattice_parameters(records)
-    panels = len(lattice) + 1
-    figure = Figure(figsize=(5.2, 1.3 + 1.9 * panels), layout="constrained")
+    # With one parameter there is room to show by how much it leaves Vegard's line.
+    deviation = len(lattice) == 1
+    panels = len(lattice) + 1 + deviation
+    figure = Figure(figsize=(5.2, 1.3 + 1.8 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, values) in zip(axes, lattice.items(), strict=False):
         ends = np.interp([0.0, 1.0], along[order], values[order])
@@ -77,6 +79,12 @@ def plot_line(
         axis.plot(along[order], values[order], "o-", color=LINE, ms=4, lw=1.5, label="relaxed")
         axis.set_ylabel(f"{name} (Å)")
         _clean(axis)
+        if deviation:
+            beyond = 1e3 * (values - ends[0] - along * (ends[1] - ends[0]))
+            axes[1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
+            axes[1].plot(along[order], beyond[order], "o-", color=LINE, ms=4, lw=1.5)
+            axes[1].set_ylabel("a − Vegard\n(10⁻³ Å)")
+            _clean(axes[1])
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
     axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
     axes[-1].plot(along[order], energy[order], "o-", color=WARM, ms=4, lw=1.5)
@@ -104,19 +112,23 @@ def plot_triangle(
         size = np.cbrt([record["volume_A3"] for record in records])
         size_label = "cube root of the cell volume (Å)"
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
-    figure = Figure(figsize=(9.6, 4.4))
+    figure = Figure(figsize=(9.6, 3.9))
+    figure.subplots_adjust(left=0.07, right=0.93, bottom=0.08, top=0.82, wspace=0.35)
     for index, (values, name, colours) in enumerate(
         ((size, size_label, "viridis"), (energy, "mixing energy (meV/site)", "magma"))
     ):
         axis: Any = figure.add_subplot(1, 2, index + 1, projection="ternary")
-        filled = axis.tricontourf(x[:, 0], x[:, 1], x[:, 2], values, levels=24, cmap=colours)
-        axis.scatter(x[:, 0], x[:, 1], x[:, 2], s=6, color="white", lw=0.4, edgecolor=INK)
+        corners = (x[:, 0], x[:, 1], x[:, 2])
+        filled = axis.tricontourf(*corners, values, levels=24, cmap=colours)
+        axis.scatter(*corners, s=7, color="white", lw=0.4, edgecolor=INK, clip_on=False, zorder=5)
         for setter, label in zip(
             (axis.set_tlabel, axis.set_llabel, axis.set_rlabel), labels, strict=True
         ):
             setter(label)
+        for side in (axis.taxis, axis.laxis, axis.raxis):
+            side.set_label_rotation_mode("horizontal")
         axis.tick_params(labelsize=7)
-        bar = figure.colorbar(filled, ax=axis, shrink=0.75, pad=0.14)
+        bar = figure.colorbar(filled, ax=axis, shrink=0.8, pad=0.16)
         bar.set_label(name, fontsize=9)
         bar.ax.tick_params(labelsize=7)
     if title:

@@ -107,7 +107,7 @@ def command(
         species,
         [point.record for point in finished],
         folder.path / "scan.png",
-        f"{structure.stem}: {name} site, {potential.name}",
+        f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})",
     )
     results = folder.record["results"]
     console.print(
