@@ -20,9 +20,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read
-from environment import as_markdown, describe
 
 from alchemlip import AlchemicalPotential, Mixture, load_potential, relax, scan
+from environment import as_markdown, describe
 
 HERE = Path(__file__).parent
 STRUCTURES = HERE.parent / "examples" / "structures"
