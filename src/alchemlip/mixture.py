@@ -207,6 +207,11 @@ class Mixture:
         set_(self, "groups", tuple(self.groups))
         if self.n_sites == 0:
             raise InputError("the structure has no atoms: give a structure with at least one site")
+        if len(self.positions) != self.n_sites:
+            raise InputError(
+                f"the structure has {self.n_sites} sites but {len(self.positions)} positions: give "
+                "one position per site"
+            )
         owner: dict[int, str] = {}
         names: set[str] = set()
         for group in self.groups:
@@ -257,9 +262,8 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc).mixed(
-            composition, groups=groups, correlation=correlation, normalise=normalise
-        )
+        made = _mixed_groups(atoms.numbers, (), composition, groups, correlation, normalise)
+        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
 
     @classmethod
     def from_end_states(
@@ -288,6 +292,8 @@ class Mixture:
             InputError: if the structures have different numbers of sites or do not differ.
         """
         labels = tuple(end_states)
+        if not labels:
+            raise InputError("there are no end states: give at least two structures")
         if set(labels) != set(composition):
             raise InputError(
                 f"end states {', '.join(labels)} and weights for {', '.join(composition)} do not "
@@ -502,24 +508,8 @@ class Mixture:
 
         A selection may also name a group that is there already, whose species it then replaces.
         """
-        named = dict(groups or {})
-        made = list(self.groups)
-        for selection, value in composition.items():
-            old = [group for group in made if group.name == selection]
-            name, sites = (
-                (old[0].name, old[0].sites) if old else _select(self.numbers, selection, named)
-            )
-            weights = parse_composition(value, normalise) if isinstance(value, str) else value
-            if isinstance(correlation, str):
-                chosen = correlation
-            else:
-                chosen = correlation.get(name, "independent")
-            group = Group.of_species(name, sites, weights, chosen, normalise)
-            if old:
-                made[made.index(old[0])] = group
-            else:
-                made.append(group)
-        return replace(self, groups=tuple(made))
+        made = _mixed_groups(self.numbers, self.groups, composition, groups, correlation, normalise)
+        return replace(self, groups=made)
 
     def with_composition(
         self, group: str, composition: Mapping[str, float] | npt.ArrayLike, normalise: bool = False
@@ -647,6 +637,40 @@ class Mixture:
         return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
 
 
+def _mixed_groups(
+    numbers: IntArray,
+    present: tuple[Group, ...],
+    composition: Mapping[Selection, Mapping[str, float] | str],
+    groups: Mapping[str, Sequence[int]] | None,
+    correlation: Correlation | Mapping[str, Correlation],
+    normalise: bool,
+) -> tuple[Group, ...]:
+    """Return the groups of a mixture with further ones; the arguments are those of `mixed`."""
+    named = dict(groups or {})
+    made = list(present)
+    for selection, value in composition.items():
+        old = [group for group in made if group.name == selection]
+        name, sites = (old[0].name, old[0].sites) if old else _select(numbers, selection, named)
+        weights = parse_composition(value, normalise) if isinstance(value, str) else value
+        if isinstance(correlation, str):
+            chosen = correlation
+        else:
+            chosen = correlation.get(name, "independent")
+        group = Group.of_species(name, sites, weights, chosen, normalise)
+        if old:
+            made[made.index(old[0])] = group
+        else:
+            made.append(group)
+    known = [group.name for group in made]
+    for name in [] if isinstance(correlation, str) else correlation:
+        if name not in known:
+            raise InputError(
+                f"a correlation is given for {name!r}, which is no group: name one of "
+                f"{', '.join(known)}"
+            )
+    return tuple(made)
+
+
 def _select(
     numbers: IntArray, selection: Selection, named: Mapping[str, Sequence[int]]
 ) -> tuple[str, IntArray]:
@@ -665,7 +689,8 @@ def _select(
         if len(sites) == 0:
             present = ", ".join(species_symbol(z) for z in np.unique(numbers).tolist())
             raise InputError(
-                f"the selection {selection!r} matches no site: the structure holds {present}"
+                f"the selection {selection!r} matches no site: the structure holds "
+                f"{present or 'no atoms'}"
             )
         return selection, sites
     indices = (selection,) if isinstance(selection, int | np.integer) else tuple(selection)

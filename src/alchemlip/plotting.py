@@ -51,6 +51,8 @@ def lattice_parameters(records: Sequence[Mapping[str, Any]]) -> dict[str, FloatA
     """
     distinct: dict[str, FloatArray] = {}
     for key, symbol in LATTICE.items():
+        if key not in records[0]:  # a cluster
+            continue
         values = np.array([record[key] for record in records])
         for name, earlier in distinct.items():
             if np.abs(earlier - values).max() < 1e-3:
@@ -92,7 +94,8 @@ def plot_line(
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
     axes[-1].set_xlim(-0.02, 1.02)
     _clean(axes[-1])
-    axes[0].legend(frameon=False, fontsize=8)
+    if lattice:
+        axes[0].legend(frameon=False, fontsize=8)
     if title:
         axes[0].set_title(title, fontsize=10, color=INK)
     figure.align_ylabels(axes)
@@ -106,18 +109,17 @@ def plot_triangle(
     import mpltern  # noqa: F401  registers the ternary projection
 
     lattice = lattice_parameters(records)
-    if len(lattice) == 1:
-        size, size_label = next(iter(lattice.values())), f"{next(iter(lattice))} (Å)"
-    else:
-        size = np.cbrt([record["volume_A3"] for record in records])
-        size_label = "cube root of the cell volume (Å)"
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
-    figure = Figure(figsize=(9.6, 3.9))
+    panels = [(energy, "mixing energy (meV/site)", "magma")]
+    if len(lattice) == 1:
+        panels.insert(0, (next(iter(lattice.values())), f"{next(iter(lattice))} (Å)", "viridis"))
+    elif lattice:
+        size = np.cbrt([record["volume_A3"] for record in records])
+        panels.insert(0, (size, "cube root of the cell volume (Å)", "viridis"))
+    figure = Figure(figsize=(4.8 * len(panels), 3.9))
     figure.subplots_adjust(left=0.07, right=0.93, bottom=0.08, top=0.82, wspace=0.35)
-    for index, (values, name, colours) in enumerate(
-        ((size, size_label, "viridis"), (energy, "mixing energy (meV/site)", "magma"))
-    ):
-        axis: Any = figure.add_subplot(1, 2, index + 1, projection="ternary")
+    for index, (values, name, colours) in enumerate(panels):
+        axis: Any = figure.add_subplot(1, len(panels), index + 1, projection="ternary")
         corners = (x[:, 0], x[:, 1], x[:, 2])
         filled = axis.tricontourf(*corners, values, levels=24, cmap=colours)
         axis.scatter(*corners, s=7, color="white", lw=0.4, edgecolor=INK, clip_on=False, zorder=5)

@@ -313,6 +313,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"unknown device {name!r}: choose cpu, cuda or auto") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is not supported: choose cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {name!r} is not available here: use cpu or auto")
     return device

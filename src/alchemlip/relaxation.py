@@ -35,7 +35,7 @@ OPTIMISER_STIFFNESS = 70.0
 class RelaxationSettings(BaseModel):
     """How to relax, and when to stop."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     cell: CellMode = Field(
         default="full",
@@ -157,13 +157,11 @@ class _Run:
     def __init__(
         self, mixture: Mixture, potential: AlchemicalPotential, settings: RelaxationSettings
     ) -> None:
-        from alchemlip.calculator import STRESS_UNDEFINED, AlchemicalCalculator
-        from alchemlip.potential import stress_is_defined
+        from alchemlip.calculator import AlchemicalCalculator
 
+        check_settings(mixture, settings)
         self.settings = settings
         self.with_cell = settings.cell != "fixed"
-        if self.with_cell and not stress_is_defined(mixture):
-            raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")
         self.atoms = mixture.to_atoms()
         self.calculator = AlchemicalCalculator(potential, mixture)
         self.atoms.calc = self.calculator
@@ -233,6 +231,25 @@ class _Run:
             max_force=self.max_force,
             max_stress=self.max_stress,
             seconds=seconds,
+        )
+
+
+def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
+    """Refuse settings that do not fit a mixture.
+
+    Raises:
+        InputError: if the cell is to be relaxed where there is no stress, or symmetry kept where
+            there is no cell.
+    """
+    from alchemlip.calculator import STRESS_UNDEFINED
+    from alchemlip.potential import stress_is_defined
+
+    if settings.cell != "fixed" and not stress_is_defined(mixture):
+        raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")
+    if settings.keep_symmetry and abs(float(np.linalg.det(mixture.cell))) < 1e-6:
+        raise InputError(
+            "the space group of a structure without three cell vectors cannot be kept: leave out "
+            "keep_symmetry, or give the structure a cell with a volume"
         )
 
 

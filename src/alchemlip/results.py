@@ -66,7 +66,13 @@ class ResultFolder:
                     "folder (--out)"
                 )
             self._record = {}
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot make the folder {str(self.path)!r} ({error.strerror}): name another one "
+                "(--out)"
+            ) from error
         if not self.finished:
             self._record = {
                 "status": "running",
@@ -134,7 +140,12 @@ class ResultFolder:
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             write_atomically(file, whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise InputError(
+                f"{str(file)!r} is damaged: name a new folder (--out), or move it away"
+            ) from error
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as a table, replacing the file at once."""
@@ -149,6 +160,8 @@ class ResultFolder:
     def _read(self, file: Path) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(record, dict):
+                raise ValueError("no JSON object")
         except ValueError as error:
             raise InputError(
                 f"{str(file)!r} is damaged: name a new folder (--out), or move it away"

@@ -77,7 +77,9 @@ def check_weights(
                 f"the weight of {label} in {where} is negative ({weight:g}): weights are "
                 "probabilities, from 0 to 1"
             )
-    total = math.fsum(weights.values())
+    total = sum(weights.values())
+    if not math.isfinite(total):
+        raise InputError(f"the weights of {where} are too large to be summed: give numbers near 1")
     if total <= 0:
         raise InputError(f"all weights of {where} are zero: give at least one species a weight")
     if abs(total - 1.0) > SUM_TOLERANCE and not normalise:
@@ -140,8 +142,7 @@ def parse_species(text: str) -> list[str]:
     symbols = [part.strip() for part in text.split(",") if part.strip()]
     if not symbols:
         raise InputError(f"no species in {text!r}: write for example Ce,Zr")
-    for symbol in symbols:
-        species_number(symbol)
+    symbols = [species_symbol(species_number(symbol)) for symbol in symbols]
     if len(set(symbols)) != len(symbols):
         raise InputError(f"a species occurs twice in {text!r}: name each species once")
     return symbols

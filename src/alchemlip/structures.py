@@ -34,26 +34,39 @@ def read_structure(path: str | Path) -> Mixture:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no structure file {str(path)!r}: check the path")
+    structure: Any = None
+    atoms: Any = None
     try:
-        if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
-            from pymatgen.io.cif import CifParser
+        # The parsers' warnings speak of their own internals.
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
+                from pymatgen.io.cif import CifParser
 
-            structure = CifParser(path, occupancy_tolerance=1.0 + SUM_TOLERANCE).parse_structures(
-                primitive=False
-            )[0]
-            return mixture_from_structure(structure)
-        from ase.io import read
+                parser = CifParser(path, occupancy_tolerance=1.0 + SUM_TOLERANCE)
+                structure = parser.parse_structures(primitive=False)[0]
+            else:
+                from ase.io import read
 
-        atoms = read(path)
+                atoms = read(path)
     except InputError:
         raise
     except Exception as error:  # parsers raise anything at all on a damaged file
+        above = [str(note.message) for note in notes if "sum to > 1" in str(note.message)]
+        if above:
+            values = above[0].partition("([")[2].partition("])")[0]
+            raise InputError(
+                f"the occupancies of a site in the structure file {str(path)!r} sum to more than 1 "
+                f"({values}): correct the file"
+            ) from error
         detail = str(error).strip().splitlines()
         raise InputError(
             f"cannot read the structure file {str(path)!r} "
             f"({detail[0] if detail else type(error).__name__}): give a CIF, POSCAR or any file "
             "that ASE reads"
         ) from error
+    if structure is not None:
+        return mixture_from_structure(structure)
     if not len(atoms):
         raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
     return mixture_from_atoms(atoms)
@@ -82,10 +95,16 @@ def can_be_cif(mixture: Mixture) -> bool:
 def _has_partial_occupancy(path: Path) -> bool:
     from ase.io.cif import parse_cif
 
-    for block in parse_cif(str(path)):
-        values = block.get("_atom_site_occupancy", [])
-        return any(float(value) < 1.0 - SUM_TOLERANCE for value in values)
-    return False
+    values = [
+        value for block in parse_cif(str(path)) for value in block.get("_atom_site_occupancy", [])
+    ]
+    missing = [value for value in values if not isinstance(value, int | float)]
+    if missing:
+        # pymatgen drops such a site without a word.
+        raise InputError(
+            f"the structure file {str(path)!r} has {missing[0]!r} for an occupancy: write a number"
+        )
+    return any(value < 1.0 - SUM_TOLERANCE for value in values)
 
 
 # ---------------------------------------------------------------------- pymatgen
@@ -141,7 +160,9 @@ def structure_from_mixture(mixture: Mixture) -> Any:
     for index, occupancy in enumerate(mixture.occupancies()):
         present = {s: p for s, p in occupancy.items() if s != VACANCY and p > 0}
         if not present:
-            raise InputError(f"site {index} is wholly vacant: a pymatgen structure cannot hold it")
+            raise InputError(
+                f"site {index} is wholly vacant, which a CIF cannot hold: remove the site"
+            )
         species.append(present)
     lattice = Lattice(mixture.cell, pbc=tuple(bool(p) for p in mixture.pbc))
     return Structure(lattice, species, mixture.positions, coords_are_cartesian=True)
@@ -195,6 +216,7 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
     details: dict[str, dict[str, Any]] = {}
     known: dict[tuple[Any, ...], int] = {}
     owner = {site: (group, row) for group in mixture.groups for row, site in enumerate(group.sites)}
+    order = {group.name: index for index, group in enumerate(mixture.groups)}
     numbers = mixture.numbers.copy()
     for site, occupancy in enumerate(mixture.occupancies()):
         group, row = owner.get(site, (None, 0))
@@ -207,6 +229,7 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
         if group is not None:
             details[str(kind)] = {
                 "name": group.name,
+                "order": order[group.name],
                 "components": list(group.components),
                 "species": [species_symbol(number) for number in species],
                 "composition": group.composition.tolist(),
@@ -251,16 +274,32 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
                 "add it"
             )
         sites_of.setdefault(str(kind), []).append(site)
-    if details:
-        groups = _groups_with_details(table, details, sites_of)
-    else:
-        plain: dict[tuple[tuple[str, float], ...], list[int]] = {}
-        for kind, sites in sites_of.items():
-            completed = _complete(table[kind], sites[0], normalise=False)
-            if len(completed) > 1:
-                plain.setdefault(tuple(completed.items()), []).extend(sites)
-        groups = _named_groups(plain, "independent")
+    plain: dict[tuple[tuple[str, float], ...], list[int]] = {}
+    for kind, sites in sites_of.items():
+        if kind in details:
+            continue
+        completed = _complete(table[kind], sites[0], normalise=False)
+        if len(completed) == 1:
+            _check_shown(atoms, sites, next(iter(completed)))
+        elif details:
+            raise InputError(
+                f'atoms.info["{OCCUPANCY}"] mixes species on site {sites[0]}, but '
+                f'atoms.info["{GROUPS}"] does not know it: delete the latter'
+            )
+        else:
+            plain.setdefault(tuple(completed.items()), []).extend(sites)
+    groups = _groups_with_details(table, details, sites_of) or _named_groups(plain, "independent")
     return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+
+
+def _check_shown(atoms: Atoms, sites: list[int], symbol: str) -> None:
+    """Refuse pure sites that show another element than their occupancy says."""
+    for site in sites:
+        if atoms.numbers[site] != species_number(symbol):
+            raise InputError(
+                f'site {site} is {atoms.symbols[site]}, but atoms.info["{OCCUPANCY}"] says '
+                f"{symbol}: correct one of them"
+            )
 
 
 def _groups_with_details(
@@ -274,11 +313,6 @@ def _groups_with_details(
     for kind, sites in sites_of.items():
         note = details.get(kind)
         if note is None:
-            if len(table[kind]) > 1:
-                raise InputError(
-                    f'atoms.info["{OCCUPANCY}"] mixes species on site {sites[0]}, but '
-                    f'atoms.info["{GROUPS}"] does not know it: delete the latter'
-                )
             continue
         expected: dict[str, float] = {}
         for symbol, weight in zip(note["species"], note["composition"], strict=True):
@@ -294,7 +328,7 @@ def _groups_with_details(
         members.setdefault(note["name"], []).extend((site, species) for site in sites)
         notes[note["name"]] = note
     groups = []
-    for name, rows in members.items():
+    for name, rows in sorted(members.items(), key=lambda item: notes[item[0]].get("order", 0)):
         note = notes[name]
         groups.append(
             Group(

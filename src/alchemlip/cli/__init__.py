@@ -35,6 +35,9 @@ def main() -> None:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns Ctrl-C into a silent exit with code 130.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
         print("Interrupted; finished work is kept.", file=sys.stderr)
         sys.exit(130)

@@ -32,7 +32,7 @@ def command(
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
     potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
-    potential.check(mixture)
+    opt.refuse_unusable(mixture, potential)
     inputs: dict[str, Any] = {
         "structure_file": str(structure),
         "structure": fingerprint(mixture.to_dict()),

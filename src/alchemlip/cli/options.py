@@ -28,9 +28,12 @@ def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the settings file {str(file)!r}: check the path") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = str(error).splitlines()[0]
-        raise InputError(f"the settings file {str(file)!r} is no valid YAML ({detail})") from error
+        raise InputError(
+            f"the settings file {str(file)!r} is no valid YAML ({detail}): write lines such as "
+            "'points: 11'"
+        ) from error
     if not isinstance(values, dict):
         raise InputError(f"the settings file {str(file)!r} must hold lines such as 'points: 11'")
     names = {parameter.name: parameter for parameter in context.command.params}
@@ -135,6 +138,8 @@ def prepare_mixture(
     named = {}
     for text in groups:
         name, sites = _split(text, "--group", "cations=0,2-5")
+        if name in named:
+            raise InputError(f"--group names {name!r} twice: give every group its own name")
         named[name] = parse_sites(sites)
     compositions: dict[Any, Mapping[str, float]] = {}
     scanned = []
@@ -142,7 +147,7 @@ def prepare_mixture(
     for text in mix:
         left, right = _split(text, "--mix", "Ce=Ce0.7Zr0.3")
         selection: Any = left
-        if left not in known and left[:1].isdigit():
+        if left not in known and left[:1].isdecimal():
             selection = tuple(parse_sites(left))
         name = left if isinstance(selection, str) else ",".join(map(str, selection))
         if selection in compositions:
@@ -181,8 +186,13 @@ def parse_sites(text: str) -> list[int]:
     sites: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"cannot read the site indices {text!r}: write for example 0,2-5")
+        if dash and int(last) < int(first):
+            raise InputError(
+                f"the range {part.strip()!r} of site indices runs backwards: write the smaller "
+                "index first"
+            )
         sites += range(int(first), int(last if dash else first) + 1)
     return sites
 
@@ -204,6 +214,15 @@ def prepare_potential(
         # Upstream packages warn about their own internals, which a user cannot act on.
         warnings.filterwarnings("ignore", module=r"(e3nn|torch|sevenn|torch_geometric)")
         return load_potential(model, device=device, dtype=dtype, modal=modal, trust=trust)
+
+
+def refuse_unusable(mixture: Mixture, potential: AlchemicalPotential, settings: Any = None) -> None:
+    """Refuse, before a folder is made, what the potential cannot evaluate or relax."""
+    potential.graph([mixture])
+    if settings is not None:
+        from alchemlip.relaxation import check_settings
+
+        check_settings(mixture, settings)
 
 
 def potential_inputs(potential: AlchemicalPotential) -> dict[str, Any]:
@@ -242,5 +261,5 @@ def relaxation_settings(**values: Any) -> Any:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")
         raise InputError(
-            f"--{name} cannot be {first['input']!r}: {first['msg'].lower()}"
+            f"--{name} cannot be {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         ) from error

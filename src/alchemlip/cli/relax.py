@@ -56,7 +56,7 @@ def command(
         max_steps=max_steps,
     )
     potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
-    potential.check(mixture)
+    opt.refuse_unusable(mixture, potential, chosen)
     inputs: dict[str, Any] = {
         "structure_file": str(structure),
         "structure": fingerprint(mixture.to_dict()),

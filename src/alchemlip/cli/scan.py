@@ -67,7 +67,7 @@ def command(
     )
     total = len(composition_grid(len(species), points))
     potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
-    potential.check(mixture)
+    opt.refuse_unusable(mixture, potential, chosen)
     inputs: dict[str, Any] = {
         "structure_file": str(structure),
         **scan_inputs(mixture, potential, name, points, chosen),
