@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses
 from ase.io import read
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import (
     Composition,
@@ -33,6 +33,9 @@ from alchemlip.structures import can_be_cif
 from crystals import example
 
 # ---------------------------------------------------------------------- random mixtures
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine an example may take long; that is no failure."""
 
 NUMBERS = (0, 1, 6, 11, 17, 40, 58)
 
@@ -107,6 +110,7 @@ def groups_of(mixture: Mixture) -> Any:
 # ---------------------------------------------------------------------- occupancies
 
 
+@patient
 @given(mixtures(), st.data())
 def test_occupancies_are_linear_in_the_composition(mixture: Mixture, data: st.DataObject) -> None:
     """Also off the simplex: the derivative is the constant matrix of zeros and ones."""
@@ -122,6 +126,7 @@ def test_occupancies_are_linear_in_the_composition(mixture: Mixture, data: st.Da
     )
 
 
+@patient
 @given(mixtures())
 def test_occupancies_of_a_site_sum_to_1_with_the_vacancy(mixture: Mixture) -> None:
     """The nodes say the same as the table by site; only the vacancy has no node."""
@@ -139,6 +144,7 @@ def test_occupancies_of_a_site_sum_to_1_with_the_vacancy(mixture: Mixture) -> No
     assert mixture.n_atoms == pytest.approx(expected, abs=1e-12)
 
 
+@patient
 @given(mixtures())
 def test_nodes(mixture: Mixture) -> None:
     """Sorted by site, none for a vacancy, labelled by group, component and correlation."""
@@ -162,6 +168,7 @@ def test_nodes(mixture: Mixture) -> None:
     assert nodes.n_components == start == len(mixture.component_labels)
 
 
+@patient
 @given(mixtures())
 def test_flat_arrays_have_names(mixture: Mixture) -> None:
     flat = {
@@ -175,6 +182,7 @@ def test_flat_arrays_have_names(mixture: Mixture) -> None:
         assert list(mixture.composition_by_group[group.name].values()) == list(group.composition)
 
 
+@patient
 @given(mixtures_with_mass())
 def test_mean_masses(mixture: Mixture) -> None:
     """Over the non-vacant species, and never 0, whatever the occupancies."""
@@ -391,6 +399,7 @@ def test_bad_end_states(states: dict[str, str], weights: dict[str, float], words
 # ---------------------------------------------------------------------- changes
 
 
+@patient
 @given(mixtures().filter(lambda m: m.groups), st.data())
 def test_with_composition_changes_one_group_alone(mixture: Mixture, data: st.DataObject) -> None:
     before = mixture.to_dict()
@@ -441,6 +450,7 @@ def test_split_group_gives_every_site_a_composition_of_its_own(oxide: Atoms) -> 
         mixture.split_group("Zr")
 
 
+@patient
 @given(mixtures_with_mass(), st.tuples(*[st.integers(1, 3)] * 3))
 def test_repeat_orders_sites_as_ase_does(mixture: Mixture, repeats: tuple[int, int, int]) -> None:
     """Geometry, species and group are those of the repeated ASE structure, site for site."""
@@ -473,6 +483,7 @@ def test_with_geometry_needs_the_same_sites(oxide: Atoms) -> None:
 # ---------------------------------------------------------------------- dictionary and JSON
 
 
+@patient
 @given(mixtures())
 def test_json_round_trip_is_exact(mixture: Mixture) -> None:
     data = mixture.to_dict()
@@ -494,6 +505,7 @@ def test_a_dictionary_with_a_missing_key(oxide: Atoms) -> None:
 # ---------------------------------------------------------------------- ASE
 
 
+@patient
 @given(mixtures_with_mass())
 def test_ase_round_trip_is_exact(mixture: Mixture) -> None:
     again = Mixture.from_atoms(mixture.to_atoms())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ase.data import chemical_symbols
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from alchemlip.errors import InputError
@@ -22,6 +22,9 @@ from alchemlip.species import (
     species_number,
     species_symbol,
 )
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine an example may take long; that is no failure."""
 
 SYMBOLS = [*chemical_symbols[1:], VACANCY]
 
@@ -38,6 +41,7 @@ def compositions(draw: st.DrawFn) -> dict[str, float]:
 almost_formulas = st.text("CeZrVaXO0123456789.+-eE ,", max_size=16)
 
 
+@patient
 @given(compositions())
 @example({"Ce": 1 / 3, "Zr": 2 / 3})
 @example({"Ce": 1.0, "Va": 0.0})
@@ -48,6 +52,7 @@ def test_a_formula_reads_back_exactly(weights: dict[str, float]) -> None:
     assert list(read) == list(weights)
 
 
+@patient
 @given(raw_weights)
 def test_normalising_keeps_the_ratios(weights: dict[str, float]) -> None:
     read = parse_composition(format_composition(weights), normalise=True)
@@ -57,6 +62,7 @@ def test_normalising_keeps_the_ratios(weights: dict[str, float]) -> None:
         assert read[symbol] == pytest.approx(weight / total, abs=1e-12)
 
 
+@patient
 @given(compositions(), st.floats(1.1e-6, 10.0), st.booleans())
 def test_a_sum_that_is_not_1_is_refused(
     weights: dict[str, float], excess: float, above: bool
@@ -67,6 +73,7 @@ def test_a_sum_that_is_not_1_is_refused(
         parse_composition(format_composition(scaled))
 
 
+@patient
 @given(compositions(), st.floats(-9e-7, 9e-7))
 def test_a_sum_within_the_tolerance_is_made_exact(weights: dict[str, float], excess: float) -> None:
     scaled = {symbol: weight * (1 + excess) for symbol, weight in weights.items()}
@@ -85,6 +92,7 @@ def accepted(read: Callable[[], Any]) -> Any:
     return None
 
 
+@patient
 @given(st.one_of(st.text(max_size=20), almost_formulas), st.booleans())
 @example("Ce1e308Zr1e308", True)
 @example("Ce1e308Zr1e308", False)
@@ -99,6 +107,7 @@ def test_any_text_is_a_composition_or_an_input_error(text: str, normalise: bool)
         assert math.fsum(weights.values()) == pytest.approx(1.0, abs=2e-12)
 
 
+@patient
 @given(st.one_of(st.text(max_size=20), almost_formulas))
 def test_any_text_is_a_species_list_or_an_input_error(text: str) -> None:
     species = accepted(lambda: parse_species(text))

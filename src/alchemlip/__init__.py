@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alchemlip.mixture import Group, Mixture
     from alchemlip.potential import AlchemicalPotential, Evaluation, load_potential
     from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
-    from alchemlip.scan import composition_grid, scan
+    from alchemlip.scanning import composition_grid, scan
     from alchemlip.structures import read_structure, write_structure
 
 __version__ = "0.1.0"
@@ -32,12 +32,12 @@ _HOME = {
     "Mixture": "mixture",
     "RelaxationResult": "relaxation",
     "RelaxationSettings": "relaxation",
-    "composition_grid": "scan",
+    "composition_grid": "scanning",
     "load_potential": "potential",
     "read_structure": "structures",
     "relax": "relaxation",
     "relax_many": "relaxation",
-    "scan": "scan",
+    "scan": "scanning",
     "write_structure": "structures",
 }
 

@@ -31,7 +31,7 @@ app.command("models")(models.command)
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     try:
-        app()
+        app(prog_name="alchemlip")
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

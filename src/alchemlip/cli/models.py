@@ -14,6 +14,7 @@ def command(
 ) -> None:
     """List potentials: installed or not, elements covered, weights, licence, checksum."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from alchemlip.backends.registry import covered_elements, known_potentials
@@ -27,7 +28,8 @@ def command(
     for entry in entries:
         card = entry.card
         if card is None:
-            table.add_row(entry.name, f"not installed: pip install 'alchemlip[{entry.extra}]'")
+            remedy = f"not installed: pip install 'alchemlip[{entry.extra}]'"
+            table.add_row(entry.name, escape(remedy))
             continue
         lines = (
             f"{card.kind}, {len(covered[entry.name])} elements",
@@ -37,7 +39,7 @@ def command(
             f"cite: {card.reference}",
         )
         name = f"[bold]{entry.name}[/bold]" + (f"\n{entry.note}" if entry.note else "")
-        table.add_row(name, "\n".join(lines))
+        table.add_row(name, escape("\n".join(lines)))
     console = Console()
     console.print(table)
     console.print("A path to a SevenNet checkpoint is a model too (with --trust-file).")

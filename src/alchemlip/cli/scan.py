@@ -41,13 +41,14 @@ def command(
     Example: alchemlip scan CeO2.cif --mix Ce=Ce,Zr --points 11
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
     from alchemlip.plotting import plot_scan
     from alchemlip.results import ResultFolder
-    from alchemlip.scan import ScanPoint, composition_grid, scan, scan_inputs
+    from alchemlip.scanning import ScanPoint, composition_grid, scan, scan_inputs
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
@@ -114,4 +115,5 @@ def command(
         f"{results['n_converged']} of {results['n_points']} points converged, "
         f"{results['evaluations']} evaluations."
     )
-    console.print(f"Results in [bold]{folder.path}[/bold], picture {picture}", highlight=False)
+    place = f"Results in [bold]{escape(str(folder.path))}[/bold], picture {escape(str(picture))}"
+    console.print(place, highlight=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 LINES = (
@@ -33,11 +34,11 @@ LINES = (
 def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
     """Print a record of `alchemlip.report` as a table."""
     console = Console()
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=escape(title), show_header=False, title_justify="left")
     for key, name, unit, form in LINES:
         if key in record and record[key] is not None:
             table.add_row(name, form.format(record[key]), unit)
     for label, value in record.get("composition_gradient_eV", {}).items():
-        table.add_row(f"dE/dx  {label}", f"{value:.6f}", "eV")
+        table.add_row(escape(f"dE/dx  {label}"), f"{value:.6f}", "eV")
     console.print(table)
-    console.print(f"Results in [bold]{folder}[/bold]", highlight=False)
+    console.print(f"Results in [bold]{escape(str(folder))}[/bold]", highlight=False)
