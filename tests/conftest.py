@@ -14,7 +14,8 @@ import torch
 from alchemlip import AlchemicalPotential, load_potential
 from references import sevennet_float64
 
-torch.set_num_threads(2)
+# Cells this small gain nothing from a second thread, and two spin where cores are few.
+torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)

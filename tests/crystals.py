@@ -77,6 +77,12 @@ CRYSTALS = (
         {"Na": {"Na": 0.3, "K": 0.7}, "Cl": {"Cl": 0.6, "Br": 0.4}},
     ),
     Crystal("vacancy", deformed(example("NaCl"), 1), {"Cl": {"Cl": 0.8, "Br": 0.15, "Va": 0.05}}),
+    # No pure site, and one node a site: its weight must not be forgotten.
+    Crystal(
+        "elemental-vacancies",
+        deformed(bulk("Cu", "fcc", 3.7, cubic=True)),
+        {"Cu": {"Cu": 0.9, "Va": 0.1}},
+    ),
     Crystal("cluster", deformed(_cluster()), {"Na": {"Na": 0.5, "K": 0.5}}),
     Crystal(
         "three-species", deformed(example("NaCl"), 2), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,39 @@ def test_no_stale_results_after_the_atoms_moved(mixed: Atoms) -> None:
     assert mixed.get_potential_energy() != before
     mixed.positions[0, 0] -= 0.1
     assert mixed.get_potential_energy() == pytest.approx(before, abs=1e-12)
+
+
+def test_gradient_right_after_the_composition_changed(
+    atoms: Atoms, potential: AlchemicalPotential
+) -> None:
+    """Without naming atoms: at the mixture's own geometry, then at that of the last atoms."""
+    mixture = Mixture.from_elements(atoms, SPEC)
+    calculator = AlchemicalCalculator(potential, mixture)
+    assert calculator.get_composition_gradient() == mixture.by_group(
+        potential.evaluate(mixture).composition_gradient
+    )
+    atoms.positions[0] += 0.1
+    atoms.calc = calculator
+    atoms.get_potential_energy()
+    calculator.set_composition("Na", {"K": 1.0})
+    moved = mixture.with_geometry(atoms).with_composition("Na", {"K": 1.0})
+    assert calculator.get_composition_gradient() == mixture.by_group(
+        potential.evaluate(moved).composition_gradient
+    )
+
+
+def test_copies_and_pickles(mixed: Atoms) -> None:
+    """A deep copy shares the weights and nothing else; a pickle loads them again."""
+    energy = mixed.get_potential_energy()
+    twin = mixed.copy()
+    twin.calc = copy.deepcopy(mixed.calc)
+    assert twin.calc.potential is mixed.calc.potential
+    twin.calc.set_composition("Na", {"K": 1.0})
+    assert twin.get_potential_energy() != energy
+    assert mixed.get_potential_energy() == energy
+    again = pickle.loads(pickle.dumps(mixed.calc))
+    again.results = {}
+    assert again.get_property("energy", mixed) == energy
 
 
 def test_gradient_on_demand(atoms: Atoms, potential: AlchemicalPotential) -> None:
@@ -207,6 +242,31 @@ def test_additive_terms_keep_the_composition_alive(mixed: Atoms) -> None:
         assert mixed.calc.results["composition_gradient"] is not None
     with pytest.raises(PropertyNotImplementedError):
         mixed.get_stress()  # springs to fixed points have none
+
+
+def test_additive_terms_evaluate_the_potential_once(
+    atoms: Atoms, potential: AlchemicalPotential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step costs one evaluation, with the gradient left out, and sees changed terms."""
+    calls = []
+    evaluate = potential.evaluate
+    monkeypatch.setattr(
+        potential, "evaluate", lambda *a, **k: (calls.append(k), evaluate(*a, **k))[1]
+    )
+    mixture = Mixture.from_elements(atoms, SPEC)
+    bare = AlchemicalCalculator(potential, mixture, composition_gradient=False)
+    pair = LennardJones(sigma=2.0, epsilon=0.01, rc=4.0)
+    atoms.calc = AdditiveCalculator(bare, [pair])
+    before = atoms.get_potential_energy()
+    atoms.get_forces()
+    atoms.get_stress()
+    assert len(calls) == 1
+    assert "composition_gradient" not in atoms.calc.results
+    pair.set(epsilon=0.1)
+    assert atoms.get_potential_energy() != before
+    assert len(calls) == 1
+    assert atoms.calc.get_composition_gradient()
+    assert len(calls) == 2
 
 
 def test_additive_stress(mixed: Atoms) -> None:

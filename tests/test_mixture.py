@@ -29,7 +29,7 @@ from pymatgen.core import (
 from alchemlip import Group, InputError, Mixture, read_structure, write_structure
 from alchemlip.mixture import PURE
 from alchemlip.species import VACANCY, check_weights, species_number, species_symbol
-from alchemlip.structures import can_be_cif
+from alchemlip.structure_files import can_be_cif
 from crystals import example
 
 # ---------------------------------------------------------------------- random mixtures
@@ -238,7 +238,6 @@ def test_selections(
     assert group.name == name
     assert group.sites.tolist() == sites
     assert group.components == ("Ce", "Zr")
-    assert group.is_elemental
     assert mixture.component_labels == (f"{name}:Ce", f"{name}:Zr")
 
 
@@ -365,7 +364,6 @@ def test_end_states_mix_the_sites_that_differ() -> None:
     (group,) = mixture.groups
     assert group.sites.tolist() == [0, 1, 2]
     assert group.correlation == "concerted"
-    assert not group.is_elemental
     assert mixture.component_labels == ("end states:pure", "end states:doped")
     assert mixture.occupancies()[:4] == [
         {"Na": 0.25, "K": 0.75},
@@ -856,3 +854,104 @@ def test_unreadable_structures(
         read_structure(file)
     assert name in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+# ---------------------------------------------------------------------- what must not happen
+
+
+def test_a_mixture_shares_no_memory_with_its_source() -> None:
+    atoms = bulk("NaCl", "rocksalt", 5.7)
+    mixture = Mixture.from_elements(atoms, {"Na": "Na0.5K0.5"})
+    before = mixture.to_dict()
+    atoms.positions += 1.0
+    atoms.set_cell(atoms.cell * 2)
+    assert mixture.to_dict() == before
+    group = mixture.groups[0]
+    for array in (mixture.positions, mixture.cell, group.composition, group.sites, group.species):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    mixture.composition[0] = 9.0  # a fresh array every time
+    assert mixture.to_dict() == before
+
+
+def test_mixtures_can_be_compared_and_kept_in_sets() -> None:
+    mixture = Mixture.from_elements(bulk("Cu"), {"Cu": "Cu0.5Au0.5"})
+    assert mixture == mixture  # noqa: PLR0124
+    assert mixture != Mixture.from_dict(mixture.to_dict())
+    assert len({mixture, mixture}) == 1
+
+
+def test_partial_occupancies_of_the_atoms_stay_when_more_is_mixed() -> None:
+    first = Mixture.from_elements(bulk("NaCl", "rocksalt", 5.7), {"Na": "Na0.5K0.5"})
+    second = Mixture.from_elements(first.to_atoms(), {"Cl": "Cl0.25Br0.75"})
+    assert second.occupancies() == [{"Na": 0.5, "K": 0.5}, {"Cl": 0.25, "Br": 0.75}]
+
+
+def test_symbols_of_pure_sites_win_over_old_notes() -> None:
+    """Atoms read from a CIF carry its occupancies along when their symbols are changed."""
+    atoms = Mixture.from_elements(bulk("NaCl", "rocksalt", 5.7), {}).to_atoms()
+    atoms.symbols[1] = "Br"
+    mixture = Mixture.from_elements(atoms, {"Na": "Na0.5K0.5"})
+    assert mixture.occupancies()[1] == {"Br": 1.0}
+    with pytest.raises(InputError, match="site 1 is Br"):
+        Mixture.from_atoms(atoms)
+
+
+def test_new_species_keep_the_correlation_of_a_group() -> None:
+    atoms = bulk("NaCl", "rocksalt", 5.7)
+    mixture = Mixture.from_elements(atoms, {"Na": "Na0.5K0.5"}, correlation="concerted")
+    assert mixture.mixed({"Na": "Na0.5Li0.5"}).groups[0].correlation == "concerted"
+    changed = mixture.mixed({"Na": "Na0.5Li0.5"}, correlation="independent")
+    assert changed.groups[0].correlation == "independent"
+
+
+@pytest.mark.parametrize(
+    ("composition", "options", "words"),
+    [
+        ({"Na": {"Na": "0.5", "K": 0.5}}, {}, "the composition of 'Na' is"),
+        ({"Na": {"Na": None}}, {}, "the composition of 'Na' is"),
+        ({"Na": ["Na"]}, {}, "the composition of 'Na' is"),
+        ({1.5: "Na1"}, {}, "the selection 1.5 is no element"),
+        ({(0.7,): "Na1"}, {}, r"the selection \(0.7,\) is no element"),
+        ({"g": "Na1"}, {"groups": {"g": [True, False]}}, "is no element, group, site index"),
+        ({"Na": "Na1"}, {"groups": {"g": [1]}}, "named group 'g' is given no composition"),
+    ],
+)
+def test_input_of_the_wrong_type_is_named(composition: Any, options: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Mixture.from_elements(bulk("NaCl", "rocksalt", 5.7), composition, **options)
+
+
+@pytest.mark.parametrize(
+    "change", [{"cell_A": [[1, 2, 3]]}, {"pbc": [True]}, {"positions_A": "here"}, {"groups": [3]}]
+)
+def test_damaged_dictionaries_are_named(change: dict[str, Any]) -> None:
+    data = Mixture.from_elements(bulk("NaCl", "rocksalt", 5.7), {"Na": "Na0.5K0.5"}).to_dict()
+    with pytest.raises(InputError):
+        Mixture.from_dict({**data, **change})
+
+
+@pytest.mark.parametrize("name", ["a.vasp", "POSCAR", "a.traj", "a.xyz"])
+def test_formats_without_occupancies_are_refused(name: str, tmp_path: Path) -> None:
+    mixture = Mixture.from_elements(bulk("NaCl", "rocksalt", 5.7), {"Na": "Na0.5K0.5"})
+    with pytest.raises(InputError, match="cannot hold partial occupancies"):
+        write_structure(mixture, tmp_path / name)
+    assert not (tmp_path / name).exists()
+    write_structure(Mixture.from_elements(bulk("Cu"), {}), tmp_path / "a.vasp")
+
+
+def test_json_file_is_exact(tmp_path: Path) -> None:
+    atoms = bulk("NaCl", "rocksalt", 5.7)
+    mixture = Mixture.from_elements(atoms, {"Na": "Na0.3K0.7"}, correlation="concerted")
+    write_structure(mixture, tmp_path / "a.json")
+    assert read_structure(tmp_path / "a.json").to_dict() == mixture.to_dict()
+
+
+def test_constraints_in_a_file_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    from ase.constraints import FixAtoms
+
+    atoms = bulk("NaCl", "rocksalt", 5.7)
+    atoms.set_constraint(FixAtoms([0]))
+    atoms.write(tmp_path / "POSCAR")
+    with pytest.warns(UserWarning, match="constraints"):
+        read_structure(tmp_path / "POSCAR")

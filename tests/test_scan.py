@@ -129,7 +129,7 @@ def test_points_come_in_the_order_of_the_grid(potential: AlchemicalPotential) ->
     for point, x in zip(points, composition_grid(2, 5), strict=True):
         np.testing.assert_array_equal(point.x, x)
         np.testing.assert_array_equal(point.mixture.composition, x)
-        assert point.record["composition"] == {"Cu": dict(zip(("Cu", "Au"), x, strict=True))}
+        assert point.record["composition"] == dict(zip(("Cu:Cu", "Cu:Au"), x, strict=True))
         assert point.record["converged"]
         cell = abs(np.linalg.det(point.mixture.cell))
         assert point.record["volume_A3"] == pytest.approx(cell, rel=1e-12)

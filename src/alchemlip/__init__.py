@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from alchemlip.additive import AdditiveCalculator
     from alchemlip.calculator import AlchemicalCalculator
     from alchemlip.errors import InputError
-    from alchemlip.mixture import Group, Mixture
+    from alchemlip.groups import Group
+    from alchemlip.mixture import Mixture
     from alchemlip.potential import AlchemicalPotential, Evaluation, load_potential
     from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
     from alchemlip.scanning import composition_grid, scan
-    from alchemlip.structures import read_structure, write_structure
+    from alchemlip.structure_files import read_structure, write_structure
 
 __version__ = "0.1.0"
 
@@ -27,18 +28,18 @@ _HOME = {
     "AlchemicalCalculator": "calculator",
     "AlchemicalPotential": "potential",
     "Evaluation": "potential",
-    "Group": "mixture",
+    "Group": "groups",
     "InputError": "errors",
     "Mixture": "mixture",
     "RelaxationResult": "relaxation",
     "RelaxationSettings": "relaxation",
     "composition_grid": "scanning",
     "load_potential": "potential",
-    "read_structure": "structures",
+    "read_structure": "structure_files",
     "relax": "relaxation",
     "relax_many": "relaxation",
     "scan": "scanning",
-    "write_structure": "structures",
+    "write_structure": "structure_files",
 }
 
 __all__ = [

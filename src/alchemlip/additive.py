@@ -6,6 +6,7 @@ composition changed, and it drops the composition gradient. This one does neithe
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
     all_changes,
+    equal,
 )
 
 from alchemlip.errors import InputError
-from alchemlip.mixture import FloatArray, Mixture
+from alchemlip.groups import FloatArray
+from alchemlip.mixture import Mixture
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,6 +44,7 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
         self.alchemical = alchemical
         self.terms = list(terms)
         self._seen: Mixture | None = None
+        self._parameters: list[dict[str, Any]] = [{} for _ in self.terms]
         shared = set(alchemical.implemented_properties)
         for term in self.terms:
             missing = {"energy", "forces"} - set(term.implemented_properties)
@@ -71,14 +75,28 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
 
     def get_composition_gradient(self, atoms: Atoms | None = None) -> dict[str, dict[str, float]]:
         """Return raw dE/dx in eV as {group: {component: value}}; the further terms add nothing."""
-        return self.mixture.by_group(self.get_property("composition_gradient", atoms))
+        gradient: dict[str, dict[str, float]] = self.alchemical.get_composition_gradient(atoms)
+        return gradient
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return what changed since the last calculation, the composition included."""
+        """Return what changed since the last calculation: composition and terms included.
+
+        A term's ``parameters`` are watched; after changing anything else of it, call `reset`.
+        """
         changes: list[str] = super().check_state(atoms, tol)
         if self._seen is not self.mixture:
             changes = [*changes, "composition"]
+        for term, before in zip(self.terms, self._parameters, strict=True):
+            if not equal(dict(term.parameters), before):
+                term.reset()  # few calculators of ASE notice this themselves
+                changes = [*changes, "terms"]
         return changes
+
+    def reset(self) -> None:
+        """Forget the results, those of the terms included."""
+        super().reset()
+        for term in (self.alchemical, *self.terms):
+            term.reset()
 
     def calculate(
         self,
@@ -89,6 +107,7 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
         """Sum the terms; called by ASE."""
         super().calculate(atoms, list(properties), list(system_changes))
         self._seen = self.mixture
+        self._parameters = [copy.deepcopy(dict(term.parameters)) for term in self.terms]
         wanted: list[str] = [
             name for name in ("energy", "forces") if name in self.implemented_properties
         ]
@@ -106,8 +125,9 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
                 raise
             results[name] = value
         results["free_energy"] = results["energy"]
-        if self.mixture.groups:
-            results["composition_gradient"] = np.array(
-                self.alchemical.get_property("composition_gradient", self.atoms)
-            )
+        if "composition_gradient" in properties:
+            self.alchemical.get_property("composition_gradient", self.atoms)
+        if "composition_gradient" in self.alchemical.results:
+            gradient = self.alchemical.results["composition_gradient"]
+            results["composition_gradient"] = np.array(gradient)
         self.results = results

@@ -106,10 +106,17 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
         self.potential.check(mixture)
         self._mixture = mixture
         self.evaluation = None
-        self.reset()
+        self.results: dict[str, Any] = {}  # the atoms stay, so that results can be asked for again
 
     def get_composition_gradient(self, atoms: Atoms | None = None) -> dict[str, dict[str, float]]:
-        """Return raw dE/dx in eV as {group: {component: value}}, not projected on the simplex."""
+        """Return raw dE/dx in eV as {group: {component: value}}, not projected on the simplex.
+
+        Args:
+            atoms: where; by default the atoms of the last calculation, or, before the first, the
+                mixture's own geometry.
+        """
+        if atoms is None and self.atoms is None:
+            atoms = self._mixture.to_atoms()
         return self._mixture.by_group(self.get_property("composition_gradient", atoms))
 
     def calculate(

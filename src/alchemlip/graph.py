@@ -21,7 +21,8 @@ from torch import Tensor
 from vesin import NeighborList as VesinList
 
 from alchemlip.errors import InputError
-from alchemlip.mixture import PURE, BoolArray, FloatArray, IntArray, Mixture
+from alchemlip.groups import BoolArray, FloatArray, IntArray
+from alchemlip.mixture import PURE, Mixture
 
 Form = Literal["factorised", "expanded"]
 
@@ -42,7 +43,12 @@ class NeighbourList:
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
         self.cutoff = cutoff
+        self.skin = skin
         self._list = VesinList(cutoff=cutoff, full_list=True, skin=skin, n_threads=1)
+
+    def __reduce__(self) -> tuple[type[NeighbourList], tuple[float, float]]:
+        # vesin's list cannot be copied; a fresh one gives the same edges.
+        return NeighbourList, (self.cutoff, self.skin)
 
     def edges(
         self, positions: FloatArray, cell: FloatArray, pbc: BoolArray
@@ -118,7 +124,7 @@ class MessageTables:
         weight_node: (M,) expanded form: node whose occupancy weights the edge, -1 for weight 1.
         node_site: (N,) site of each node.
         tied_nodes: (T,) factorised form: the nodes that have a row of their own.
-        trivial: whether every site has exactly one node, so that nothing needs collapsing.
+        trivial: whether every site has one node of fixed weight, so that nothing needs collapsing.
     """
 
     form: Form
@@ -236,6 +242,7 @@ class _Arrays:
     node_site: IntArray
     node_component: IntArray
     node_tie: IntArray  # concerted group of the node, unique in the batch, or PURE
+    n_components: int  # the component index of pure nodes
 
     @cached_property
     def site_tie(self) -> IntArray:
@@ -271,7 +278,7 @@ class _Arrays:
     def tied_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
         """Return (site edge, receiving node, sending node) of equal components on tied edges."""
         edge, node = self.receiving(np.flatnonzero(self.tied))
-        stride = int(self.node_component.max(initial=0)) + 2
+        stride = self.n_components + 1
         keys = self.node_site * stride + self.node_component
         wanted = self.sender[edge] * stride + self.node_component[node]
         found = np.searchsorted(keys, wanted)
@@ -353,16 +360,26 @@ def build_graph(
         site_counts=tuple(site_counts),
         node_counts=tuple(node_counts),
         component_counts=tuple(component_counts),
-        arrays=_Arrays(int(site_start[-1]), receiver, sender, node_site, node_component, node_tie),
+        arrays=_Arrays(
+            int(site_start[-1]),
+            receiver,
+            sender,
+            node_site,
+            node_component,
+            node_tie,
+            n_components,
+        ),
     )
 
 
 def _factorised_tables(arrays: _Arrays, device: torch.device) -> MessageTables:
     n_sites, n_nodes = arrays.n_sites, len(arrays.node_site)
-    trivial = n_nodes == n_sites and bool((arrays.node_site == np.arange(n_sites)).all())
-    if trivial:
-        # A site with one component only still carries an occupancy when that is a free weight.
-        trivial = not (arrays.node_component < arrays.node_component.max(initial=0)).any()
+    # A site with one node still carries a weight where that node's occupancy is free (a vacancy).
+    trivial = (
+        n_nodes == n_sites
+        and bool((arrays.node_component == arrays.n_components).all())
+        and bool((arrays.node_site == np.arange(n_sites)).all())
+    )
     receiver, sender = arrays.receiver, arrays.sender
     n_rows = n_sites
     site_edge = tied_nodes = None

@@ -12,16 +12,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
+from alchemlip.groups import (
+    BoolArray,
+    Correlation,
+    Correlations,
+    FloatArray,
+    Group,
+    IntArray,
+    Selection,
+    frozen,
+    mixed_groups,
+)
 from alchemlip.species import (
     VACANCY_NUMBER,
     check_weights,
-    parse_composition,
     species_mass,
     species_number,
     species_symbol,
@@ -30,120 +40,11 @@ from alchemlip.species import (
 if TYPE_CHECKING:
     from ase import Atoms
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
-Correlation = Literal["independent", "concerted"]
-Selection = str | int | tuple[int, ...]
-"""Sites of a group: an element symbol, the name of a given group, a site index, or indices."""
-
 PURE = -1
 """Group and component index of the node of a pure site."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Sites that share one composition vector.
-
-    Attributes:
-        name: what the group is called, unique in a mixture.
-        sites: (n,) site indices.
-        components: labels of the K components, unique in the group.
-        species: (n, K) atomic number that each component places on each site; 0 is the vacancy.
-        composition: (K,) weight of each component, on the simplex.
-        correlation: how the occupants of two sites of the group depend on one another:
-            ``independent`` (random solid solution) or ``concerted`` (all sites change together).
-    """
-
-    name: str
-    sites: IntArray
-    components: tuple[str, ...]
-    species: IntArray
-    composition: FloatArray
-    correlation: Correlation = "independent"
-
-    def __post_init__(self) -> None:
-        sites = np.asarray(self.sites, dtype=np.int64).reshape(-1)
-        species = np.asarray(self.species, dtype=np.int64)
-        if len(sites) == 0:
-            raise InputError(f"group {self.name!r} has no sites: select at least one")
-        if len(np.unique(sites)) != len(sites):
-            raise InputError(f"group {self.name!r} names a site twice: list every site once")
-        if len(set(self.components)) != len(self.components):
-            raise InputError(
-                f"group {self.name!r} has two components of the same label: rename one"
-            )
-        if species.shape != (len(sites), len(self.components)):
-            raise InputError(
-                f"group {self.name!r} has species of shape {species.shape}, but "
-                f"{len(sites)} sites and {len(self.components)} components: give one species for "
-                "every site and component"
-            )
-        if self.correlation not in get_args(Correlation):
-            raise InputError(
-                f"unknown correlation {self.correlation!r} of group {self.name!r}: choose one of "
-                f"{', '.join(get_args(Correlation))}"
-            )
-        values = np.asarray(self.composition, dtype=float).reshape(-1)
-        if len(values) != len(self.components):
-            raise InputError(
-                f"group {self.name!r} has {len(self.components)} components but {len(values)} "
-                "weights: give one weight per component"
-            )
-        weights = check_weights(
-            dict(zip(self.components, values.tolist(), strict=True)), f"group {self.name!r}"
-        )
-        order = np.argsort(sites, kind="stable")
-        object.__setattr__(self, "sites", sites[order])
-        object.__setattr__(self, "species", species[order])
-        object.__setattr__(self, "composition", np.array(list(weights.values())))
-
-    @classmethod
-    def of_species(
-        cls,
-        name: str,
-        sites: Sequence[int] | IntArray,
-        weights: Mapping[str, float],
-        correlation: Correlation = "independent",
-        normalise: bool = False,
-    ) -> Group:
-        """Return a group whose components are single species, the same on all its sites."""
-        checked = check_weights(weights, f"group {name!r}", normalise)
-        numbers = [species_number(symbol) for symbol in checked]
-        labels = tuple(species_symbol(number) for number in numbers)
-        species = np.tile(np.array(numbers, dtype=np.int64), (len(sites), 1))
-        return cls(
-            name, np.asarray(sites), labels, species, np.array(list(checked.values())), correlation
-        )
-
-    @property
-    def is_elemental(self) -> bool:
-        """Whether each component places one and the same species, its label, on all sites."""
-        labels = np.array([species_number_or_none(label) for label in self.components])
-        return bool(np.all(self.species == labels[None, :]))
-
-    def occupancies(self) -> list[dict[str, float]]:
-        """Return for each site of the group the occupancy of each species."""
-        result = []
-        for row in self.species:
-            site: dict[str, float] = {}
-            for number, weight in zip(row.tolist(), self.composition.tolist(), strict=True):
-                symbol = species_symbol(number)
-                site[symbol] = site.get(symbol, 0.0) + weight
-            result.append(site)
-        return result
-
-
-def species_number_or_none(label: str) -> int:
-    """Return the atomic number of a label that is a species; -1 for any other label."""
-    try:
-        return species_number(label)
-    except InputError:
-        return -1
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nodes:
     """The (site, species) pairs of a mixture, sorted by site; vacancies have none.
 
@@ -180,7 +81,7 @@ class Nodes:
         return matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixture:
     """A structure whose sites may hold several species at once.
 
@@ -200,10 +101,20 @@ class Mixture:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "numbers", np.asarray(self.numbers, dtype=np.int64).reshape(-1))
-        set_(self, "positions", np.asarray(self.positions, dtype=float).reshape(-1, 3))
-        set_(self, "cell", np.asarray(self.cell, dtype=float).reshape(3, 3))
-        set_(self, "pbc", np.asarray(self.pbc, dtype=bool).reshape(3))
+        numbers = np.asarray(self.numbers, dtype=np.int64).reshape(-1)
+        set_(self, "numbers", frozen(numbers))
+        for name, kind, shape in (
+            ("positions", float, (-1, 3)),
+            ("cell", float, (3, 3)),
+            ("pbc", bool, (3,)),
+        ):
+            values = np.asarray(getattr(self, name), dtype=kind)
+            if values.size % 3 or (-1 not in shape and values.size != np.prod(shape)):
+                raise InputError(
+                    f"the {name} have shape {values.shape}: give an array of shape "
+                    f"{'(sites, 3)' if shape[0] == -1 else shape}"
+                )
+            set_(self, name, frozen(values.reshape(shape)))
         set_(self, "groups", tuple(self.groups))
         if self.n_sites == 0:
             raise InputError("the structure has no atoms: give a structure with at least one site")
@@ -245,24 +156,27 @@ class Mixture:
         composition: Mapping[Selection, Mapping[str, float] | str],
         *,
         groups: Mapping[str, Sequence[int]] | None = None,
-        correlation: Correlation | Mapping[str, Correlation] = "independent",
+        correlation: Correlations = None,
         normalise: bool = False,
     ) -> Mixture:
         """Mix species on chosen sites of a structure.
 
         Args:
-            atoms: the structure (ASE).
+            atoms: the structure (ASE); partial occupancies in ``atoms.info`` stay.
             composition: for each selection of sites the weight of each species, as a dictionary or
                 a formula (``"Ce0.7Zr0.3"``). A selection is an element symbol (all its sites), a
                 name from ``groups``, one site index, or a tuple of indices.
             groups: named selections, each a list of site indices.
-            correlation: for all groups, or by group name (the rest are ``independent``).
+            correlation: for all groups given here, or by group name; ``independent`` by default.
             normalise: divide weights by their sum.
 
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        made = _mixed_groups(atoms.numbers, (), composition, groups, correlation, normalise)
+        from alchemlip.structures import groups_from_atoms
+
+        present = groups_from_atoms(atoms)
+        made = mixed_groups(atoms.numbers, present, composition, groups, correlation, normalise)
         return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
 
     @classmethod
@@ -368,6 +282,12 @@ class Mixture:
             )
             numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
             return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"the mixture's dictionary is damaged ({error}): write it with Mixture.to_dict()"
+            ) from error
         except KeyError as error:
             raise InputError(
                 f"the mixture's dictionary lacks the key {error}: write it with Mixture.to_dict()"
@@ -486,13 +406,21 @@ class Mixture:
 
     @property
     def site_labels(self) -> IntArray:
-        """(S,) integers that are equal on sites of equal species and composition (for symmetry)."""
-        keys: dict[tuple[Any, ...], int] = {}
-        labels = np.zeros(self.n_sites, dtype=np.int64)
-        for site, occupancy in enumerate(self.occupancies()):
-            key = tuple(sorted((symbol, round(p, 10)) for symbol, p in occupancy.items() if p > 0))
-            labels[site] = keys.setdefault(key, len(keys) + 1)
-        return labels
+        """(S,) integers, equal on sites that the energy cannot tell apart (for symmetry).
+
+        Sites that vary independently are told by their occupancies alone. Sites of a concerted
+        group are tied to one another, so the group and what each component places count as well.
+        """
+        keys: list[tuple[Any, ...]] = [
+            tuple(sorted((symbol, round(p, 10)) for symbol, p in occupancy.items() if p > 0))
+            for occupancy in self.occupancies()
+        ]
+        for index, group in enumerate(self.groups):
+            if group.correlation == "concerted":
+                for site, row in zip(group.sites.tolist(), group.species.tolist(), strict=True):
+                    keys[site] = (index, *row, *group.composition.round(10).tolist())
+        known: dict[tuple[Any, ...], int] = {}
+        return np.array([known.setdefault(key, len(known) + 1) for key in keys])
 
     # ------------------------------------------------------------------ changes
 
@@ -501,14 +429,15 @@ class Mixture:
         composition: Mapping[Selection, Mapping[str, float] | str],
         *,
         groups: Mapping[str, Sequence[int]] | None = None,
-        correlation: Correlation | Mapping[str, Correlation] = "independent",
+        correlation: Correlations = None,
         normalise: bool = False,
     ) -> Mixture:
         """Return the mixture with further groups; the arguments are those of `from_elements`.
 
-        A selection may also name a group that is there already, whose species it then replaces.
+        A selection may also name a group that is there already: its species are replaced, and its
+        correlation kept unless one is given.
         """
-        made = _mixed_groups(self.numbers, self.groups, composition, groups, correlation, normalise)
+        made = mixed_groups(self.numbers, self.groups, composition, groups, correlation, normalise)
         return replace(self, groups=made)
 
     def with_composition(
@@ -635,63 +564,3 @@ class Mixture:
         from ase import Atoms
 
         return Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
-
-
-def _mixed_groups(
-    numbers: IntArray,
-    present: tuple[Group, ...],
-    composition: Mapping[Selection, Mapping[str, float] | str],
-    groups: Mapping[str, Sequence[int]] | None,
-    correlation: Correlation | Mapping[str, Correlation],
-    normalise: bool,
-) -> tuple[Group, ...]:
-    """Return the groups of a mixture with further ones; the arguments are those of `mixed`."""
-    named = dict(groups or {})
-    made = list(present)
-    for selection, value in composition.items():
-        old = [group for group in made if group.name == selection]
-        name, sites = (old[0].name, old[0].sites) if old else _select(numbers, selection, named)
-        weights = parse_composition(value, normalise) if isinstance(value, str) else value
-        if isinstance(correlation, str):
-            chosen = correlation
-        else:
-            chosen = correlation.get(name, "independent")
-        group = Group.of_species(name, sites, weights, chosen, normalise)
-        if old:
-            made[made.index(old[0])] = group
-        else:
-            made.append(group)
-    known = [group.name for group in made]
-    for name in [] if isinstance(correlation, str) else correlation:
-        if name not in known:
-            raise InputError(
-                f"a correlation is given for {name!r}, which is no group: name one of "
-                f"{', '.join(known)}"
-            )
-    return tuple(made)
-
-
-def _select(
-    numbers: IntArray, selection: Selection, named: Mapping[str, Sequence[int]]
-) -> tuple[str, IntArray]:
-    """Return the name and the sites of a selection."""
-    if isinstance(selection, str):
-        if selection in named:
-            return selection, np.asarray(list(named[selection]), dtype=np.int64)
-        number = species_number_or_none(selection)
-        if number < 0:
-            known = f" or one of {', '.join(named)}" if named else ""
-            raise InputError(
-                f"the selection {selection!r} is neither an element nor a named group: write an "
-                f"element symbol{known}, or site indices"
-            )
-        sites = np.flatnonzero(numbers == number)
-        if len(sites) == 0:
-            present = ", ".join(species_symbol(z) for z in np.unique(numbers).tolist())
-            raise InputError(
-                f"the selection {selection!r} matches no site: the structure holds "
-                f"{present or 'no atoms'}"
-            )
-        return selection, sites
-    indices = (selection,) if isinstance(selection, int | np.integer) else tuple(selection)
-    return ",".join(str(index) for index in indices), np.asarray(indices, dtype=np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alchemlip.mixture import FloatArray
+from alchemlip.groups import FloatArray
 
 INK = "#1f2933"
 LINE = "#1b6ca8"
@@ -81,6 +81,7 @@ def plot_line(
         axis.plot(along[order], values[order], "o-", color=LINE, ms=4, lw=1.5, label="relaxed")
         axis.set_ylabel(f"{name} (Å)")
         _clean(axis)
+        _mark_unconverged(axis, along, values, records, LINE)
         if deviation:
             beyond = 1e3 * (values - ends[0] - along * (ends[1] - ends[0]))
             axes[1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
@@ -90,6 +91,7 @@ def plot_line(
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
     axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
     axes[-1].plot(along[order], energy[order], "o-", color=WARM, ms=4, lw=1.5)
+    _mark_unconverged(axes[-1], along, energy, records, WARM)
     axes[-1].set_ylabel("mixing energy\n(meV/site)")
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
     axes[-1].set_xlim(-0.02, 1.02)
@@ -122,7 +124,9 @@ def plot_triangle(
         axis: Any = figure.add_subplot(1, len(panels), index + 1, projection="ternary")
         corners = (x[:, 0], x[:, 1], x[:, 2])
         filled = axis.tricontourf(*corners, values, levels=24, cmap=colours)
-        axis.scatter(*corners, s=7, color="white", lw=0.4, edgecolor=INK, clip_on=False, zorder=5)
+        # Points of relaxations that ran out of steps are dark.
+        fill = ["white" if record.get("converged", True) else INK for record in records]
+        axis.scatter(*corners, s=7, c=fill, lw=0.4, edgecolor=INK, clip_on=False, zorder=5)
         for setter, label in zip(
             (axis.set_tlabel, axis.set_llabel, axis.set_rlabel), labels, strict=True
         ):
@@ -136,6 +140,18 @@ def plot_triangle(
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure
+
+
+def _mark_unconverged(
+    axis: Axes,
+    x: FloatArray,
+    values: FloatArray,
+    records: Sequence[Mapping[str, Any]],
+    colour: str,
+) -> None:
+    """Make the points of relaxations that ran out of steps hollow."""
+    open_points = np.array([not record.get("converged", True) for record in records])
+    axis.plot(x[open_points], values[open_points], "o", color=colour, mfc="white", ms=4)
 
 
 def _clean(axis: Axes) -> None:

@@ -10,9 +10,9 @@ float64 (arXiv:2404.10746, eq. 3, with the message weights of `alchemlip.graph`)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from torch import Tensor
 from alchemlip.backends import Backend, ModelCard
 from alchemlip.errors import InputError
 from alchemlip.graph import Form, Graph, NeighbourList, build_graph
-from alchemlip.mixture import FloatArray, Mixture
+from alchemlip.groups import FloatArray
+from alchemlip.mixture import Mixture
 from alchemlip.species import species_symbol
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -57,10 +58,21 @@ class AlchemicalPotential:
 
     Args:
         backend: the model.
+        source: arguments with which `load_potential` makes it again, in another process.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, source: Mapping[str, Any] | None = None) -> None:
         self.backend = backend
+        self._source = None if source is None else dict(source)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AlchemicalPotential:
+        # Nothing in a potential changes: copies of calculators share the weights.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._source is None:
+            raise TypeError("a potential that was not made by load_potential cannot be pickled")
+        return _reload, (self._source,)
 
     @property
     def name(self) -> str:
@@ -169,12 +181,23 @@ class AlchemicalPotential:
         """
         positions = graph.positions if positions is None else positions
         composition = graph.composition if composition is None else composition
+        _, weighted = self._weighted(graph, positions, strain, composition, form)
+        return weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+
+    def _weighted(
+        self,
+        graph: Graph,
+        positions: Tensor,
+        strain: Tensor | None,
+        composition: Tensor,
+        form: Form | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return eps and p eps of every node, in float64."""
         cells = graph.cells
         if strain is not None:
             positions, cells = apply_strain(graph, positions, cells, strain)
         nodes = self.node_energies(graph, positions, cells, composition, form).double()
-        weighted = nodes * graph.occupancies(composition)
-        return weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+        return nodes, nodes * graph.occupancies(composition)
 
     @overload
     def evaluate(
@@ -236,9 +259,7 @@ class AlchemicalPotential:
         positions = graph.positions.requires_grad_(forces)
         strain = torch.zeros_like(graph.cells).requires_grad_(stress)
         composition = graph.composition.requires_grad_(composition_gradient and mixed)
-        moved, cells = apply_strain(graph, positions, graph.cells, strain)
-        nodes = self.node_energies(graph, moved, cells, composition, form).double()
-        weighted = nodes * graph.occupancies(composition)
+        nodes, weighted = self._weighted(graph, positions, strain, composition, form)
 
         wanted = [leaf for leaf in (positions, strain, composition) if leaf.requires_grad]
         gradients: dict[int, Tensor] = {}
@@ -283,9 +304,13 @@ def load_potential(
 
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
-    return AlchemicalPotential(
-        make_backend(str(name), _device(device), DTYPES[dtype], modal, trust)
-    )
+    source = {"name": name, "device": device, "dtype": dtype, "modal": modal, "trust": trust}
+    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, trust)
+    return AlchemicalPotential(backend, source)
+
+
+def _reload(source: Mapping[str, Any]) -> AlchemicalPotential:
+    return load_potential(**source)
 
 
 def apply_strain(
@@ -315,7 +340,7 @@ def _device(name: str) -> torch.device:
         raise InputError(f"unknown device {name!r}: choose cpu, cuda or auto") from error
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported: choose cpu, cuda or auto")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {name!r} is not available here: use cpu or auto")
     return device
 

@@ -15,10 +15,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alchemlip.errors import InputError
-from alchemlip.mixture import BoolArray, FloatArray, Mixture
+from alchemlip.groups import BoolArray, FloatArray
+from alchemlip.mixture import Mixture
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -54,6 +55,27 @@ class RelaxationSettings(BaseModel):
     max_steps: int = Field(default=500, ge=0, description="most steps before giving up")
 
 
+def relaxation_settings(**options: Any) -> RelaxationSettings:
+    """Return checked settings.
+
+    Raises:
+        InputError: naming the first option that is unknown or out of range.
+    """
+    try:
+        return RelaxationSettings(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, message = first["loc"][0], first["msg"]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(RelaxationSettings.model_fields)
+            raise InputError(
+                f"a relaxation has no option {name!r}: its options are {known}"
+            ) from error
+        raise InputError(
+            f"{name} cannot be {first['input']!r}: {message[:1].lower()}{message[1:]}"
+        ) from error
+
+
 @dataclass(frozen=True)
 class RelaxationResult:
     """A relaxed mixture.
@@ -65,7 +87,7 @@ class RelaxationResult:
         steps: of the optimiser.
         evaluations: of the potential for this structure.
         max_force: in eV/A. max_stress: deviation from the external pressure, in GPa.
-        seconds: wall time, of the whole batch where relaxed in one.
+        seconds: wall time since the start of the batch.
     """
 
     mixture: Mixture
@@ -114,6 +136,7 @@ def relax_many(
     settings: RelaxationSettings | None = None,
     *,
     on_step: Callable[[int, int, float, float, float], None] | None = None,
+    on_done: Callable[[int, RelaxationResult], None] | None = None,
     **options: Any,
 ) -> list[RelaxationResult]:
     """Relax several mixtures in lock-step, each at its own composition.
@@ -123,15 +146,17 @@ def relax_many(
         potential: a loaded potential.
         settings: how, and when to stop.
         on_step: as in `relax`, with the index of the structure first.
+        on_done: called with (index, result) as soon as a structure is done.
         options: fields of `RelaxationSettings`, instead of ``settings``.
     """
     from alchemlip.calculator import evaluate_together
 
     if settings is None:
-        settings = RelaxationSettings(**options)
+        settings = relaxation_settings(**options)
     elif options:
         raise InputError("give either settings or their fields by name, not both")
     start = perf_counter()
+    results: dict[int, RelaxationResult] = {}
     runs = [_Run(mixture, potential, settings) for mixture in mixtures]
     active = list(range(len(runs)))
     while active:
@@ -146,9 +171,12 @@ def relax_many(
             if not run.converged and run.steps < settings.max_steps:
                 run.step()
                 going.append(index)
+                continue
+            results[index] = run.result(perf_counter() - start)
+            if on_done is not None:
+                on_done(index, results[index])
         active = going
-    seconds = perf_counter() - start
-    return [run.result(seconds) for run in runs]
+    return [results[index] for index in range(len(runs))]
 
 
 class _Run:

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 
 from alchemlip.mixture import Mixture
-from alchemlip.potential import Evaluation
+from alchemlip.potential import AlchemicalPotential, Evaluation
 from alchemlip.relaxation import RelaxationResult
 
 
 def describe_structure(mixture: Mixture) -> dict[str, Any]:
-    """Return composition, size and cell: the fields ``x``, ``a_A`` ... ``volume_A3``.
+    """Return composition, size and cell: the fields ``composition``, ``a_A`` ... ``volume_A3``.
 
     Energies "per atom" are per lattice site; ``n_atoms`` stands beside ``n_sites`` for vacancies.
     """
     record: dict[str, Any] = {
-        "composition": mixture.composition_by_group,
+        "composition": dict(
+            zip(mixture.component_labels, mixture.composition.tolist(), strict=True)
+        ),
         "n_sites": mixture.n_sites,
         "n_atoms": mixture.n_atoms,
     }
@@ -64,13 +66,22 @@ def describe_relaxation(result: RelaxationResult) -> dict[str, Any]:
     return record
 
 
+def describe_potential(potential: AlchemicalPotential) -> dict[str, Any]:
+    """Return what tells a potential from all others: name, fidelity or head, weights, dtype."""
+    return {
+        "potential": potential.name,
+        "potential_variant": potential.card.variant,
+        "potential_sha256": potential.card.sha256,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+    }
+
+
 def flat_row(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record as one row of a table, its dictionaries spread over columns."""
     row: dict[str, Any] = {}
     for key, value in record.items():
         if key == "composition":
-            for group, weights in value.items():
-                row |= {f"x_{group}:{label}": weight for label, weight in weights.items()}
+            row |= {f"x_{label}": weight for label, weight in value.items()}
         elif key == "composition_gradient_eV":
             row |= {f"gradient_{label}_eV": item for label, item in value.items()}
         else:

@@ -21,69 +21,108 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from alchemlip.errors import InputError
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
+LOCK = ".lock"
 PACKAGES = ("alchemlip", "torch", "ase", "numpy", "scipy", "vesin", "pymatgen", "sevenn", "e3nn")
 
 
 class ResultFolder:
     """A folder that belongs to one calculation, told by its inputs.
 
+    While a calculation runs, the folder is locked against other processes.
+
     Args:
         folder: where; made if it does not exist.
         command: name of the calculation.
         inputs: everything that determines the result, as plain JSON values.
+        source: what is worth noting but does not, such as the path of the structure file.
 
     Attributes:
         resumed: whether the folder already belonged to this very calculation.
-        finished: whether that calculation was finished.
+        finished: whether that calculation was finished; then its record is left alone.
 
     Raises:
-        InputError: if the folder holds another calculation, or files that are no calculation's.
+        InputError: if the folder holds another calculation, or files that are no calculation's, or
+            another process is at work in it.
     """
 
-    def __init__(self, folder: str | Path, command: str, inputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        command: str,
+        inputs: Mapping[str, Any],
+        source: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(folder)
         self.inputs = json.loads(json.dumps(inputs))
         self._command = command
-        self.resumed = False
-        self.finished = False
+        self._lock: FileLock | None = None
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
+        foreign = self.path.is_dir() and any(item.name != LOCK for item in self.path.iterdir())
+        if foreign and not file.exists():
+            raise InputError(
+                f"the folder {str(self.path)!r} is not empty and holds no {RESULT}: name a new "
+                "folder (--out)"
+            )
         if file.exists():
-            record = self._read(file)
-            self._check_same(record)
-            self.resumed = True
-            self.finished = record.get("status") == "finished"
-            self._record = record
-        else:
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise InputError(
-                    f"the folder {str(self.path)!r} is not empty and holds no {RESULT}: name a new "
-                    "folder (--out)"
-                )
-            self._record = {}
+            self._check_same(self._read(file))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._acquire()
         except OSError as error:
             raise InputError(
-                f"cannot make the folder {str(self.path)!r} ({error.strerror}): name another one "
-                "(--out)"
+                f"cannot write to the folder {str(self.path)!r} ({error.strerror}): name another "
+                "one (--out)"
             ) from error
-        if not self.finished:
+        # Read again, now that nobody else can write.
+        self._record = self._read(file) if file.exists() else {}
+        self.resumed = bool(self._record)
+        self.finished = self._record.get("status") == "finished"
+        if self.finished:
+            self.close()
+            return
+        this_run = {
+            "started": _now(),
+            "command_line": sys.argv,
+            "versions": versions(),
+        }
+        if self.resumed:
+            self._record.setdefault("continued", []).append(this_run)
+            self._record.pop("reason", None)
+            self._record.pop("ended", None)
+            self._record["status"] = "running"
+        else:
             self._record = {
                 "status": "running",
                 "command": command,
-                "command_line": sys.argv,
-                "started": _now(),
+                **this_run,
+                "source": dict(source or {}),
                 "inputs": self.inputs,
-                "versions": versions(),
                 "results": {},
             }
-            self._write()
+        self._write()
+
+    def _acquire(self) -> None:
+        self._lock = FileLock(self.path / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"another process is at work in the folder {str(self.path)!r}: wait for it, or "
+                "name a new folder (--out)"
+            ) from error
+
+    def close(self) -> None:
+        """Let other processes use the folder; done by `finish` and `stop`."""
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -100,6 +139,7 @@ class ResultFolder:
         if points is not None:
             self._record["points"] = [dict(point) for point in points]
         self._write()
+        self.close()
 
     def stop(self, status: str, reason: str) -> None:
         """Note that the calculation ended early; what it had written stays.
@@ -112,6 +152,7 @@ class ResultFolder:
         self._record["ended"] = _now()
         self._record["reason"] = reason
         self._write()
+        self.close()
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:

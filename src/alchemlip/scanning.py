@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.mixture import FloatArray, Mixture
-from alchemlip.relaxation import RelaxationSettings, relax_many
-from alchemlip.report import describe_relaxation, flat_row
+from alchemlip.groups import FloatArray
+from alchemlip.mixture import Mixture
+from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax_many
+from alchemlip.report import describe_potential, describe_relaxation, flat_row
 from alchemlip.results import ResultFolder, fingerprint
 
 if TYPE_CHECKING:
@@ -122,17 +123,19 @@ def scan(
     with store.noting_failure() if store else nullcontext():
         for batch in _batches(grid, set(done), max(1, batch_sites // mixture.n_sites)):
             starts = [_start(mixture, name, grid[index], done) for index in batch]
-            results = relax_many(starts, potential, settings)
-            for index, result in zip(batch, results, strict=True):
+
+            def on_done(member: int, result: RelaxationResult, batch: list[int] = batch) -> None:
+                index = batch[member]
                 record = describe_relaxation(result)
                 done[index] = ScanPoint(index, grid[index], result.mixture, record)
                 if store:
                     entry = {"index": index, "record": record, "mixture": result.mixture.to_dict()}
                     store.append_point(entry)
+                    _write_table(store, _with_mixing_energy(done, grid))
                 if on_point:
                     on_point(done[index], len(done), len(grid))
-            if store:
-                _write_table(store, _with_mixing_energy(done, grid))
+
+            relax_many(starts, potential, settings, on_done=on_done)
     finished = _with_mixing_energy(done, grid)
     if store and not store.finished:
         _write_table(store, finished)
@@ -148,8 +151,10 @@ def scan_inputs(
     settings: RelaxationSettings,
 ) -> dict[str, Any]:
     """Return everything that determines a scan, as plain values."""
+    pure = {mixture.group(group).components[0]: 1.0}
     return {
-        "structure": fingerprint(mixture.to_dict()),
+        # Where the scanned group starts does not matter.
+        "structure": fingerprint(mixture.with_composition(group, pure).to_dict()),
         "formula": str(mixture.to_atoms().symbols),
         "groups": {
             item.name: {
@@ -161,9 +166,7 @@ def scan_inputs(
         },
         "scanned_group": group,
         "points": points,
-        "potential": potential.name,
-        "potential_sha256": potential.card.sha256,
-        "dtype": str(potential.dtype).removeprefix("torch."),
+        **describe_potential(potential),
         "relaxation": settings.model_dump(),
     }
 
@@ -193,18 +196,24 @@ def _scanned_group(mixture: Mixture, group: str | None) -> str:
 def _batches(grid: FloatArray, done: set[int], size: int) -> list[list[int]]:
     """Return the points to do in batches: the pure ends first, then ever finer in between.
 
-    Within a batch no point starts from another. The next point is always the one farthest from
-    those before it, so that later points lie between finished ones.
+    The next point is always the one farthest from those before it, so that later points lie between
+    finished ones. Within a batch no point starts from another; a batch ends where the distances
+    have halved, so that the next level finds its neighbours finished.
     """
-    order = [int(index) for index in np.flatnonzero(grid.max(axis=1) == 1.0)]
-    ends = [index for index in order if index not in done]
+    ends = [int(index) for index in np.flatnonzero(grid.max(axis=1) == 1.0)]
+    levels: list[list[int]] = [[index for index in ends if index not in done]]
+    order = list(ends)
+    first = 0.0
     while len(order) < len(grid):
         distance = np.linalg.norm(grid[:, None] - grid[None, order], axis=-1).min(axis=1)
-        order.append(int(distance.argmax()))
-    inner = [index for index in order if index not in done and index not in ends]
-    return [
-        part[start : start + size] for part in (ends, inner) for start in range(0, len(part), size)
-    ]
+        index = int(distance.argmax())
+        if len(order) == len(ends) or distance[index] < 0.51 * first:
+            first = float(distance[index])
+            levels.append([])
+        order.append(index)
+        if index not in done:
+            levels[-1].append(index)
+    return [level[start : start + size] for level in levels for start in range(0, len(level), size)]
 
 
 def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoint]) -> Mixture:

@@ -1,15 +1,15 @@
-"""Structure files, ASE atoms and pymatgen structures to mixtures, and back."""
+"""ASE atoms and pymatgen structures to mixtures, and back."""
 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.mixture import Correlation, Group, Mixture
+from alchemlip.groups import Correlation, Group
+from alchemlip.mixture import Mixture
 from alchemlip.species import SUM_TOLERANCE, VACANCY, species_number, species_symbol
 
 if TYPE_CHECKING:
@@ -20,91 +20,6 @@ KINDS = "spacegroup_kinds"
 GROUPS = "alchemlip_groups"
 ROUNDING = 0.02
 """A missing occupancy below this is more likely a rounded file than a vacancy: warn."""
-
-
-def read_structure(path: str | Path) -> Mixture:
-    """Read a structure file; partial occupancies in it become groups.
-
-    Args:
-        path: a CIF, or any file that ASE reads (POSCAR, extended XYZ, ...).
-
-    Raises:
-        InputError: if the file cannot be read or holds no atoms.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no structure file {str(path)!r}: check the path")
-    structure: Any = None
-    atoms: Any = None
-    try:
-        # The parsers' warnings speak of their own internals.
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always")
-            if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
-                from pymatgen.io.cif import CifParser
-
-                parser = CifParser(path, occupancy_tolerance=1.0 + SUM_TOLERANCE)
-                structure = parser.parse_structures(primitive=False)[0]
-            else:
-                from ase.io import read
-
-                atoms = read(path)
-    except InputError:
-        raise
-    except Exception as error:  # parsers raise anything at all on a damaged file
-        above = [str(note.message) for note in notes if "sum to > 1" in str(note.message)]
-        if above:
-            values = above[0].partition("([")[2].partition("])")[0]
-            raise InputError(
-                f"the occupancies of a site in the structure file {str(path)!r} sum to more than 1 "
-                f"({values}): correct the file"
-            ) from error
-        detail = str(error).strip().splitlines()
-        raise InputError(
-            f"cannot read the structure file {str(path)!r} "
-            f"({detail[0] if detail else type(error).__name__}): give a CIF, POSCAR or any file "
-            "that ASE reads"
-        ) from error
-    if structure is not None:
-        return mixture_from_structure(structure)
-    if not len(atoms):
-        raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
-    return mixture_from_atoms(atoms)
-
-
-def write_structure(mixture: Mixture, path: str | Path) -> None:
-    """Write a mixture as a CIF with partial occupancies, or in any format of ASE by its ending."""
-    path = Path(path)
-    if path.suffix.lower() == ".cif":
-        from pymatgen.io.cif import CifWriter
-
-        CifWriter(structure_from_mixture(mixture), significant_figures=12).write_file(path)
-        return
-    atoms_from_mixture(mixture).write(path)
-
-
-def can_be_cif(mixture: Mixture) -> bool:
-    """Whether a mixture fits into a CIF: three cell vectors, and no site wholly vacant."""
-    occupied = all(
-        any(p > 0 for symbol, p in occupancy.items() if symbol != VACANCY)
-        for occupancy in mixture.occupancies()
-    )
-    return occupied and abs(float(np.linalg.det(mixture.cell))) > 1e-9
-
-
-def _has_partial_occupancy(path: Path) -> bool:
-    from ase.io.cif import parse_cif
-
-    values = [
-        value for block in parse_cif(str(path)) for value in block.get("_atom_site_occupancy", [])
-    ]
-    missing = [value for value in values if not isinstance(value, int | float)]
-    if missing:
-        # pymatgen drops such a site without a word.
-        raise InputError(
-            f"the structure file {str(path)!r} has {missing[0]!r} for an occupancy: write a number"
-        )
-    return any(value < 1.0 - SUM_TOLERANCE for value in values)
 
 
 # ---------------------------------------------------------------------- pymatgen
@@ -245,19 +160,23 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
 
 
 def mixture_from_atoms(atoms: Atoms) -> Mixture:
-    """Make a mixture of ASE atoms; see ``Mixture.from_atoms``.
+    """Make a mixture of ASE atoms; see ``Mixture.from_atoms``."""
+    groups = groups_from_atoms(atoms)
+    occupied = {site for group in groups for site in group.sites.tolist()}
+    if OCCUPANCY in atoms.info:
+        _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
+    return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+
+
+def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:
+    """Return the groups that ``info["occupancy"]`` describes; none without it.
 
     Raises:
         InputError: if ``info["occupancy"]`` does not fit the atoms, or disagrees with what
             ``Mixture.to_atoms`` noted beside it.
     """
-    bare = (
-        Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-        if (OCCUPANCY not in atoms.info)
-        else None
-    )
-    if bare is not None:
-        return bare
+    if OCCUPANCY not in atoms.info:
+        return ()
     if KINDS not in atoms.arrays:
         raise InputError(
             f'atoms.info["{OCCUPANCY}"] is there but atoms.arrays["{KINDS}"] is not: set it to the '
@@ -280,25 +199,25 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
             continue
         completed = _complete(table[kind], sites[0], normalise=False)
         if len(completed) == 1:
-            _check_shown(atoms, sites, next(iter(completed)))
-        elif details:
+            continue  # a pure site is what its symbol says
+        if details:
             raise InputError(
                 f'atoms.info["{OCCUPANCY}"] mixes species on site {sites[0]}, but '
                 f'atoms.info["{GROUPS}"] does not know it: delete the latter'
             )
-        else:
-            plain.setdefault(tuple(completed.items()), []).extend(sites)
-    groups = _groups_with_details(table, details, sites_of) or _named_groups(plain, "independent")
-    return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+        plain.setdefault(tuple(completed.items()), []).extend(sites)
+    return _groups_with_details(table, details, sites_of) or _named_groups(plain, "independent")
 
 
-def _check_shown(atoms: Atoms, sites: list[int], symbol: str) -> None:
+def _check_shown(atoms: Atoms, sites: list[int]) -> None:
     """Refuse pure sites that show another element than their occupancy says."""
+    table = {str(kind): list(value) for kind, value in atoms.info[OCCUPANCY].items()}
     for site in sites:
-        if atoms.numbers[site] != species_number(symbol):
+        said = table[str(atoms.arrays[KINDS][site])]
+        if atoms.numbers[site] not in [species_number(symbol) for symbol in said]:
             raise InputError(
                 f'site {site} is {atoms.symbols[site]}, but atoms.info["{OCCUPANCY}"] says '
-                f"{symbol}: correct one of them"
+                f"{said[0]}: correct one of them"
             )
 
 

@@ -6,7 +6,9 @@ it, and name it in `registry.py`. The test suite runs over every entry.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -26,6 +28,7 @@ class ModelCard:
         licence: of the weights.
         sha256: checksum of the weights' file.
         reference: publication to cite.
+        variant: fidelity or head in use, where a model has several.
     """
 
     name: str
@@ -34,6 +37,12 @@ class ModelCard:
     licence: str
     sha256: str
     reference: str
+    variant: str = ""
+
+
+def file_checksum(file: Path) -> str:
+    """Return the SHA-256 checksum of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class Backend(Protocol):

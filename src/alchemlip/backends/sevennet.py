@@ -7,7 +7,6 @@ convolution and expanded onto nodes behind it; in the expanded form the output o
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alchemlip.backends import ModelCard
+from alchemlip.backends import ModelCard, file_checksum
 from alchemlip.errors import InputError
 from alchemlip.graph import Form, Graph, MessageTables
 
@@ -57,7 +56,7 @@ def bundled_file(name: str) -> Path:
     return Path(spec.origin).parent / "pretrained_potentials" / BUNDLED[name]
 
 
-def card(name: str, file: Path) -> ModelCard:
+def card(name: str, file: Path, modal: str | None = None) -> ModelCard:
     """Return the card of a bundled model or a local checkpoint."""
     bundled = name in BUNDLED
     return ModelCard(
@@ -65,8 +64,9 @@ def card(name: str, file: Path) -> ModelCard:
         kind="SevenNet",
         weights=f"sevenn wheel, {BUNDLED[name]}" if bundled else str(file),
         licence=LICENCE if bundled else "that of the file",
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        sha256=file_checksum(file),
         reference=REFERENCE,
+        variant=modal or "",
     )
 
 
@@ -106,7 +106,7 @@ class SevenNetBackend:
                 f"the potential {name!r} needs the package sevenn: "
                 "pip install 'alchemlip[sevennet]'"
             )
-        self.card = card(name, file)
+        self.card = card(name, file, modal)
         self.dtype = dtype
         self.device = device
         self._model, self.cutoff, type_map = _load_model(file, modal, name)

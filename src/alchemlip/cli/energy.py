@@ -26,20 +26,23 @@ def command(
     Example: alchemlip energy CeO2.cif --mix Ce=Ce0.7Zr0.3
     """
     from alchemlip.cli.show import show_record
-    from alchemlip.report import describe_evaluation
-    from alchemlip.results import ResultFolder, fingerprint
+    from alchemlip.report import describe_evaluation, describe_potential
+    from alchemlip.results import ResultFolder
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
     potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
     opt.refuse_unusable(mixture, potential)
     inputs: dict[str, Any] = {
-        "structure_file": str(structure),
-        "structure": fingerprint(mixture.to_dict()),
         "mixture": mixture.to_dict(),
-        **opt.potential_inputs(potential),
+        **describe_potential(potential),
     }
-    folder = ResultFolder(opt.results_folder(out, "energy", structure), "energy", inputs)
+    folder = ResultFolder(
+        opt.results_folder(out, "energy", structure), "energy", inputs, opt.source(structure)
+    )
+    if folder.finished:
+        show_record(folder.record["results"], f"{structure.name}, {potential.name}", folder.path)
+        return
     with folder.noting_failure():
         evaluation = potential.evaluate(mixture)
         record = describe_evaluation(mixture, evaluation)

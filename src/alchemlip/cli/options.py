@@ -132,9 +132,9 @@ def prepare_mixture(
     normalise: bool,
 ) -> tuple[Mixture, list[Scanned]]:
     """Return the mixture that the options describe, and the groups given as species lists."""
-    from alchemlip.structures import read_structure
+    from alchemlip.structure_files import read_structure
 
-    mixture = read_structure(structure)
+    mixture = read_structure(structure, normalise=normalise)
     named = {}
     for text in groups:
         name, sites = _split(text, "--group", "cations=0,2-5")
@@ -225,13 +225,9 @@ def refuse_unusable(mixture: Mixture, potential: AlchemicalPotential, settings: 
         check_settings(mixture, settings)
 
 
-def potential_inputs(potential: AlchemicalPotential) -> dict[str, Any]:
-    """Return what ``result.json`` says of a potential."""
-    return {
-        "potential": potential.name,
-        "potential_sha256": potential.card.sha256,
-        "dtype": str(potential.dtype).removeprefix("torch."),
-    }
+def source(structure: Path) -> dict[str, str]:
+    """Return what is noted of where a structure came from."""
+    return {"structure_file": str(structure)}
 
 
 def refuse_scanned(scanned: Sequence[Scanned]) -> None:
@@ -247,19 +243,3 @@ def refuse_scanned(scanned: Sequence[Scanned]) -> None:
 def results_folder(out: Path | None, command: str, structure: Path) -> Path:
     """Return the results folder: the one asked for, or one named after command and structure."""
     return out if out is not None else Path(f"{command}-{structure.stem}")
-
-
-def relaxation_settings(**values: Any) -> Any:
-    """Return `RelaxationSettings`, any fault in them as one sentence."""
-    from pydantic import ValidationError
-
-    from alchemlip.relaxation import RelaxationSettings
-
-    try:
-        return RelaxationSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise InputError(
-            f"--{name} cannot be {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,7 +46,9 @@ def command(
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
+    from alchemlip.cli.show import warn_unconverged
     from alchemlip.plotting import plot_scan
+    from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
     from alchemlip.scanning import ScanPoint, composition_grid, scan, scan_inputs
 
@@ -57,7 +59,7 @@ def command(
             "and the others as formulas"
         )
     name, species = scanned[0].group, scanned[0].species
-    chosen = opt.relaxation_settings(
+    chosen = relaxation_settings(
         cell=cell,
         fmax=fmax,
         smax=smax,
@@ -69,11 +71,10 @@ def command(
     total = len(composition_grid(len(species), points))
     potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
     opt.refuse_unusable(mixture, potential, chosen)
-    inputs: dict[str, Any] = {
-        "structure_file": str(structure),
-        **scan_inputs(mixture, potential, name, points, chosen),
-    }
-    folder = ResultFolder(opt.results_folder(out, "scan", structure), "scan", inputs)
+    inputs = scan_inputs(mixture, potential, name, points, chosen)
+    folder = ResultFolder(
+        opt.results_folder(out, "scan", structure), "scan", inputs, opt.source(structure)
+    )
     console = Console()
     before = len(folder.points())
     if folder.resumed:
@@ -115,5 +116,7 @@ def command(
         f"{results['n_converged']} of {results['n_points']} points converged, "
         f"{results['evaluations']} evaluations."
     )
+    if results["n_converged"] < results["n_points"]:
+        warn_unconverged("some points (marked in the picture)")
     place = f"Results in [bold]{escape(str(folder.path))}[/bold], picture {escape(str(picture))}"
     console.print(place, highlight=False)

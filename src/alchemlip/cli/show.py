@@ -42,3 +42,11 @@ def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
         table.add_row(escape(f"dE/dx  {label}"), f"{value:.6f}", "eV")
     console.print(table)
     console.print(f"Results in [bold]{escape(str(folder))}[/bold]", highlight=False)
+
+
+def warn_unconverged(what: str) -> None:
+    """Say that a relaxation ended without reaching its limits."""
+    Console(stderr=True).print(
+        f"[yellow]Not converged: {what} ran out of steps; raise --max-steps, or relax --fmax and "
+        "--smax.[/yellow]"
+    )
