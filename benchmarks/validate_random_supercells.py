@@ -40,7 +40,7 @@ SMALL = RelaxationSettings(fmax=1e-4, smax=1e-3, keep_symmetry=True)
 LARGE = RelaxationSettings(fmax=0.02, smax=0.01)
 VOLUME_ERROR = 5e-5  # of ln V, where the search for the best volume stops: pressure / bulk modulus
 RATTLE = 0.05  # Angstrom, standard deviation
-LARGE_SEEDS = 4  # random cells of the larger size
+LARGE_SEEDS = 8  # random cells of the larger size
 STEP = 0.05  # of an occupancy, in central differences
 
 METHODS = {
@@ -162,6 +162,14 @@ def best_volume(mixture: Mixture, potential: AlchemicalPotential, bulk_modulus: 
     raise RuntimeError("the best volume was not found")
 
 
+def stiffness(mixture: Mixture, potential: AlchemicalPotential) -> float:
+    """Return the bulk modulus in GPa at fixed fractional coordinates and shape."""
+    step = np.log(1.015)
+    stresses = [potential.evaluate(scaled(mixture, float(np.exp(s)))).stress for s in (-step, step)]
+    low, high = (float(stress[:3].mean()) / GPa for stress in stresses if stress is not None)
+    return (high - low) / (2 * step)
+
+
 def with_numbers(mixture: Mixture, numbers: np.ndarray) -> Mixture:
     """Return the geometry with pure sites of the given elements."""
     return Mixture(numbers, mixture.positions, mixture.cell, mixture.pbc)
@@ -186,20 +194,18 @@ def rattled(mixture: Mixture, seed: int) -> Mixture:
     return mixture.with_geometry(atoms)
 
 
-def fluctuation(
+def fluctuation_energy(
     mixture: Mixture, repeats: tuple[int, int, int], potential: AlchemicalPotential
-) -> dict[str, float]:
-    """Return the second-order energy of random occupation in meV/atom, at fixed geometry.
+) -> np.ndarray:
+    """Return the second-order energy of random occupation in eV/atom, at fixed geometry.
 
     q_i is the weight of B on site i, n the number of mixed sites of the supercell:
         on site        1/2 q (1 - q) d2E/dq_i^2
         exact content  on site - 1/2 q (1 - q) sum_(j != i) d2E/(dq_i dq_j) / (n - 1)
     The first is the infinite alloy's, the second that of a supercell with exactly q n atoms B.
     """
-    wall, cpu = perf_counter(), process_time()
     large = mixture.repeat(repeats)
-    name = large.groups[0].name
-    by_site = large.split_group(name)
+    by_site = large.split_group(large.groups[0].name)
     n = len(by_site.groups)
     first = by_site.groups[0].name
 
@@ -210,11 +216,35 @@ def fluctuation(
         return gradient.reshape(n, 2) @ [-1.0, 1.0]
 
     row = (slopes(0.5 + STEP) - slopes(0.5 - STEP)) / (2 * STEP)
-    factor = 1e3 * 0.5 * 0.25 * n / large.n_sites
+    factor = 0.5 * 0.25 * n / large.n_sites
     own, others = float(row[0]), float(row[1:].sum())
+    return factor * np.array([own, own - others / (n - 1)])
+
+
+def fluctuation(
+    mean_field: Cell,
+    repeats: tuple[int, int, int],
+    potential: AlchemicalPotential,
+    bulk_modulus: float,
+) -> dict[str, float]:
+    """Return what the second-order energy F does to energy and volume at zero pressure.
+
+    d(ln V) = -(dF/d(ln V)) / (B V),    dE = F - (B V / 2) (d(ln V))^2,    all per atom.
+    """
+    wall, cpu = perf_counter(), process_time()
+    step = np.log(1.015)
+    low, middle, high = (
+        fluctuation_energy(scaled(mean_field.mixture, float(np.exp(shift))), repeats, potential)
+        for shift in (-step, 0.0, step)
+    )
+    stiffness = bulk_modulus * GPa * mean_field.volume_per_atom
+    log_volume = -(high - low) / (2 * step) / stiffness
+    energy = 1e3 * (middle - 0.5 * stiffness * log_volume**2)
     return {
-        "on_site_meV": factor * own,
-        "exact_content_meV": factor * (own - others / (n - 1)),
+        "on_site_meV": float(energy[0]),
+        "exact_content_meV": float(energy[1]),
+        "on_site_volume_percent": float(100 * log_volume[0]),
+        "exact_content_volume_percent": float(100 * log_volume[1]),
         "wall_s": perf_counter() - wall,
         "cpu_s": process_time() - cpu,
     }
@@ -271,10 +301,7 @@ def validate(
     note("concerted", None, relaxed(concerted, small, SMALL))
     note("independent", None, mean_field)
 
-    # Bulk modulus of the mean field, only to make the first secant steps good.
-    pressed = small.evaluate(scaled(mean_field.mixture, 0.99)).stress
-    assert pressed is not None
-    bulk_modulus = float(pressed[:3].mean()) / GPa / np.log(0.99)
+    bulk_modulus = stiffness(mean_field.mixture, small)
 
     precision = []
     for seed in range(seeds):
@@ -307,7 +334,7 @@ def validate(
         },
         "bulk_modulus_GPa": bulk_modulus,
         "float32_error_meV": max(precision),
-        "fluctuation": fluctuation(mean_field.mixture, system.repeats, small),
+        "fluctuation": fluctuation(mean_field, system.repeats, small, bulk_modulus),
         "methods": {},
     }
     for method in METHODS:
@@ -343,6 +370,7 @@ def energy_table(systems: dict[str, Any]) -> str:
         base = methods["independent"]["mixing_energy_meV"]["mean"]
         own = base + item["fluctuation"]["on_site_meV"]
         exact = base + item["fluctuation"]["exact_content_meV"]
+        lowered = float(np.mean([end["distortion_meV"] for end in item["ends"].values()]))
         shown = {key: number(methods[key]["mixing_energy_meV"], 1) for key in methods}
         rows.append(
             [
@@ -353,6 +381,7 @@ def energy_table(systems: dict[str, Any]) -> str:
                 f"{shown['unrelaxed']} ({methods['unrelaxed']['n_atoms']})",
                 f"{shown['unrelaxed_large']} ({methods['unrelaxed_large']['n_atoms']})",
                 shown["relaxed"],
+                f"{methods['relaxed']['mixing_energy_meV']['mean'] - lowered:+.1f}",
             ]
         )
     return table(
@@ -364,6 +393,7 @@ def energy_table(systems: dict[str, Any]) -> str:
             "random, ideal sites (atoms)",
             "larger, ideal sites (atoms)",
             "random, relaxed",
+            "the same, from distorted ends",
         ],
         rows,
     )
@@ -372,17 +402,29 @@ def energy_table(systems: dict[str, Any]) -> str:
 def volume_table(systems: dict[str, Any]) -> str:
     rows = []
     for name, item in systems.items():
-        cells = [
-            f"{number(item['methods'][key]['mixing_volume_A3'], 3)} "
-            f"({item['methods'][key]['mixing_volume_percent']['mean']:+.2f} %)"
-            for key in ("concerted", "independent", "unrelaxed", "unrelaxed_large", "relaxed")
-        ]
-        rows.append([name, *cells])
+        cells = {
+            key: f"{number(values['mixing_volume_A3'], 3)} "
+            f"({values['mixing_volume_percent']['mean']:+.2f} %)"
+            for key, values in item["methods"].items()
+        }
+        base = item["methods"]["independent"]["mixing_volume_percent"]["mean"]
+        own = base + item["fluctuation"]["on_site_volume_percent"]
+        columns = ("unrelaxed", "unrelaxed_large", "relaxed")
+        rows.append(
+            [
+                name,
+                cells["concerted"],
+                cells["independent"],
+                f"({own:+.2f} %)",
+                *(cells[key] for key in columns),
+            ]
+        )
     return table(
         [
             "dV (Å³/atom)",
             "concerted",
             "independent",
+            "+ fluctuation",
             "random, ideal sites",
             "larger, ideal sites",
             "random, relaxed",
@@ -465,9 +507,10 @@ def picture(rows: Sequence[Row], systems: dict[str, Any], file: Path) -> None:
                     for row in rows
                     if row.system == name and row.method == key
                 ]
-                if key == "independent_fluctuation" and line == 0:
+                if key == "independent_fluctuation":
                     base = item["methods"]["independent"][quantity]["mean"]
-                    values = [base + item["fluctuation"]["on_site_meV"]]
+                    added = ("on_site_meV", "on_site_volume_percent")[line]
+                    values = [base + item["fluctuation"][added]]
                 if not values:
                     continue
                 if len(values) > 1:

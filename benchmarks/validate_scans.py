@@ -321,7 +321,8 @@ def continuations(
         starts = [chains[key].with_composition("Br", weights[key](t)) for key in chains]
         for key, run in zip(chains, relax_many(starts, potential, SOFT), strict=True):
             chains[key] = run.mixture
-            records[key].append(describe_relaxation(run))
+            x_here = t if " up " in key else 1.0 - t
+            records[key].append({"x": round(x_here, 6), **describe_relaxation(run)})
         print(f"  step {t:.2f}", flush=True)
     ordered = {key: found if " up " in key else found[::-1] for key, found in records.items()}
     where = {
@@ -341,9 +342,8 @@ def validate_chalcohalides(potential: AlchemicalPotential, points: int) -> dict[
         for parts in [key.split(" | ")]
         for record in found
     ]
-    # Only one pair is mixed in a row: x is the weight of its second element.
-    for row in rows:
-        row["x"] = round(row.pop("composition")["Br"][CHALCOHALIDES[row["pair"]][1]], 6)
+    for row in rows:  # differently named in every pair; x says it
+        row.pop("composition")
         row.pop("composition_gradient_eV", None)
     write_points("BiSX_branches", rows)
     shipped = {}
