@@ -1,18 +1,27 @@
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
+BIN_MACE := .venv-mace/bin
+PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup demo test lint types unit benchmark validate clean
+.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark validate clean
 
 ## setup: a virtual environment with pinned versions of everything
-setup: $(STAMP)
+setup: .venv/.installed
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sevennet,test]'
-	touch $(STAMP)
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) --upgrade pip
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,test]'
+	touch $@
+
+## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
+setup-mace: .venv-mace/.installed
+
+.venv-mace/.installed: pyproject.toml constraints-mace.txt
+	$(PYTHON) -m venv .venv-mace
+	$(BIN_MACE)/python $(PIP_INSTALL) --upgrade pip
+	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,test]'
+	touch $@
 
 ## demo: Ce(1-x)Zr(x)O2 and Ce(1-x)Sn(x)O2, lattice parameter and energy against x
 demo: setup
@@ -20,8 +29,8 @@ demo: setup
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Sn --out demo/CeO2-SnO2
 	@echo "Pictures: demo/CeO2-ZrO2/scan.png demo/CeO2-SnO2/scan.png"
 
-## test: lint, types, tests
-test: lint types unit
+## test: lint, types, tests in both environments
+test: lint types unit unit-mace
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks
@@ -33,6 +42,10 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest
 
+## unit-mace: the suite of every potential, over MACE models that the tests make
+unit-mace: setup-mace
+	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
+
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
@@ -43,4 +56,4 @@ validate: setup
 	$(BIN)/python benchmarks/validate_random_supercells.py
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

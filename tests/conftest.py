@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
 
 from alchemlip import AlchemicalPotential, load_potential
+from mace_models import mace_float64, mace_potential
 from references import sevennet_float64
 
 # Cells this small gain nothing from a second thread, and two spin where cores are few.
@@ -23,30 +25,60 @@ class PotentialCase:
     """A potential of the suite.
 
     Attributes:
-        name: what `load_potential` takes.
+        name: what it is called here.
+        load: makes it in a dtype.
         reference: makes the potential's own ASE calculator, cast to float64.
-        options: further arguments of `load_potential`.
     """
 
     name: str
+    load: Callable[[str], AlchemicalPotential]
     reference: Callable[[], Any]
-    options: tuple[tuple[str, str], ...] = ()
+
+
+def sevennet(name: str, upstream: str, modal: str | None = None) -> PotentialCase:
+    """A checkpoint of the sevenn wheel."""
+    return PotentialCase(
+        name,
+        lambda dtype: load_potential(name, device="cpu", dtype=dtype, modal=modal),
+        lambda: sevennet_float64(upstream, modal),
+    )
+
+
+def mace(name: str, **architecture: Any) -> PotentialCase:
+    """A MACE model with random weights, made here; the architectures are mace's own."""
+    return PotentialCase(
+        name,
+        lambda dtype: mace_potential(name, architecture, dtype),
+        lambda: mace_float64(architecture),
+    )
+
+
+def installed(package: str) -> bool:
+    return find_spec(package) is not None
 
 
 # A new backend, or another set of weights, gets the whole suite by one line here.
-POTENTIALS = (
-    PotentialCase("sevennet-0", lambda: sevennet_float64("7net-0")),
-    PotentialCase(
-        "sevennet-mf-0", lambda: sevennet_float64("7net-mf-0", modal="PBE"), (("modal", "PBE"),)
-    ),
+SEVENNET = (
+    sevennet("sevennet-0", "7net-0"),
+    sevennet("sevennet-mf-0", "7net-mf-0", "PBE"),
 )
+MACE = (
+    mace("mace-plain", blocks=("", ""), scaled=False),
+    mace("mace-residual-3", blocks=("Residual", "Residual"), layers=3),
+    mace("mace-residual-agnesi-zbl", blocks=("", "Residual"), transform="Agnesi", zbl=True),
+    mace("mace-density-zbl-heads", blocks=("Density", "DensityResidual"), zbl=True, heads=2),
+    # With apply_cutoff its messages do not vanish at the cutoff: no energy to differentiate.
+    mace("mace-attention-1", blocks=("AttResidual", "AttResidual"), layers=1, apply_cutoff=False),
+    mace("mace-nonlinear", blocks=("ResidualNonLinear", "ResidualNonLinear"), apply_cutoff=False),
+)
+POTENTIALS = (SEVENNET if installed("sevenn") else ()) + (MACE if installed("mace") else ())
 
 
 @cache
 def loaded(case: PotentialCase, dtype: str = "float64") -> AlchemicalPotential:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return load_potential(case.name, device="cpu", dtype=dtype, **dict(case.options))
+        return case.load(dtype)
 
 
 @cache

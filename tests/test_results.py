@@ -108,9 +108,9 @@ def test_points_are_on_the_disk_one_by_one(potential: AlchemicalPotential, tmp_p
 def test_fidelities_do_not_share_a_folder(tmp_path: Path) -> None:
     """Two fidelities of one checkpoint are two potentials."""
     from alchemlip.report import describe_potential
-    from conftest import POTENTIALS, loaded
+    from conftest import SEVENNET, loaded
 
-    case = next(case for case in POTENTIALS if dict(case.options).get("modal") == "PBE")
+    case = next(case for case in SEVENNET if case.name == "sevennet-mf-0")
     inputs = describe_potential(loaded(case))
     assert inputs["potential_variant"] == "PBE"
     ResultFolder(tmp_path, "energy", inputs).finish({})

@@ -243,6 +243,7 @@ class _Arrays:
     node_component: IntArray
     node_tie: IntArray  # concerted group of the node, unique in the batch, or PURE
     n_components: int  # the component index of pure nodes
+    elements: frozenset[int]  # atomic numbers that are present
 
     @cached_property
     def site_tie(self) -> IntArray:
@@ -368,6 +369,7 @@ def build_graph(
             node_component,
             node_tie,
             n_components,
+            frozenset(np.concatenate([n.number for n in nodes]).tolist()),
         ),
     )
 

@@ -286,6 +286,7 @@ def load_potential(
     dtype: str = "float64",
     *,
     modal: str | None = None,
+    head: str | None = None,
     trust: bool = False,
 ) -> AlchemicalPotential:
     """Load a potential with its released weights.
@@ -294,7 +295,8 @@ def load_potential(
         name: a known name (``alchemlip models`` lists them) or the path of a checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is one).
         dtype: ``float64`` for relaxations and derivatives, ``float32`` for speed.
-        modal: fidelity of a multi-fidelity model.
+        modal: fidelity of a multi-fidelity SevenNet model.
+        head: head of a multi-head MACE model.
         trust: allow a local file, which is a pickle and can run code when it is read.
 
     Raises:
@@ -304,8 +306,9 @@ def load_potential(
 
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
-    source = {"name": name, "device": device, "dtype": dtype, "modal": modal, "trust": trust}
-    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, trust)
+    source: dict[str, Any] = {"name": name, "device": device, "dtype": dtype}
+    source |= {"modal": modal, "head": head, "trust": trust}
+    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
     return AlchemicalPotential(backend, source)
 
 

@@ -28,7 +28,18 @@ from alchemlip.errors import InputError
 RESULT = "result.json"
 POINTS = "points.jsonl"
 LOCK = ".lock"
-PACKAGES = ("alchemlip", "torch", "ase", "numpy", "scipy", "vesin", "pymatgen", "sevenn", "e3nn")
+PACKAGES = (
+    "alchemlip",
+    "torch",
+    "ase",
+    "numpy",
+    "scipy",
+    "vesin",
+    "pymatgen",
+    "sevenn",
+    "mace-torch",
+    "e3nn",
+)
 
 
 class ResultFolder:

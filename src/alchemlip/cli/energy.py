@@ -15,6 +15,7 @@ def command(
     normalise: opt.Normalise = False,
     model: opt.Model = "sevennet-0",
     modal: opt.Modal = None,
+    head: opt.Head = None,
     trust_file: opt.Trust = False,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "float64",
@@ -31,7 +32,7 @@ def command(
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
-    potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
+    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential)
     inputs: dict[str, Any] = {
         "mixture": mixture.to_dict(),

@@ -17,29 +17,30 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from alchemlip.backends.registry import covered_elements, known_potentials
+    from alchemlip.backends.registry import known_potentials
 
     entries = known_potentials()
-    covered = {e.name: covered_elements(e.name) if e.installed else [] for e in entries}
     if as_json:
-        print(json.dumps([{**asdict(e), "elements": covered[e.name]} for e in entries], indent=1))
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return
     table = Table(show_header=False, show_lines=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for entry in entries:
         card = entry.card
         if card is None:
             remedy = f"not installed: pip install 'alchemlip[{entry.extra}]'"
-            table.add_row(entry.name, escape(remedy))
+            table.add_row(escape(entry.name), escape(remedy))
             continue
-        lines = (
-            f"{card.kind}, {len(covered[entry.name])} elements",
-            f"weights: {card.weights}",
-            f"licence: {card.licence}",
-            f"sha256: {card.sha256}",
-            f"cite: {card.reference}",
-        )
-        name = f"[bold]{entry.name}[/bold]" + (f"\n{entry.note}" if entry.note else "")
-        table.add_row(name, escape("\n".join(lines)))
+        lines = [card.kind, f"weights: {card.weights}", f"licence: {card.licence}"]
+        if card.sha256:
+            lines.append(f"sha256: {card.sha256}")
+        if entry.elements:
+            lines.append(f"{len(entry.elements)} elements: {' '.join(entry.elements)}")
+        if entry.note:
+            lines.append(entry.note)
+        lines.append(f"cite: {card.reference}")
+        table.add_row(f"[bold]{escape(entry.name)}[/bold]", escape("\n".join(lines)))
     console = Console()
     console.print(table)
-    console.print("A path to a SevenNet checkpoint is a model too (with --trust-file).")
+    console.print("A path to a SevenNet checkpoint or MACE model works too (with --trust-file).")

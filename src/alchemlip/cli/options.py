@@ -84,8 +84,9 @@ Model = Annotated[
     str, typer.Option("--model", help="Name of a potential ('alchemlip models') or a checkpoint.")
 ]
 Modal = Annotated[
-    str | None, typer.Option("--modal", help="Fidelity of a multi-fidelity potential.")
+    str | None, typer.Option("--modal", help="Fidelity of a multi-fidelity SevenNet potential.")
 ]
+Head = Annotated[str | None, typer.Option("--head", help="Head of a multi-head MACE potential.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust-file", help="Allow a local checkpoint: a pickle, which can run code."),
@@ -205,15 +206,17 @@ def _split(text: str, option: str, example: str) -> tuple[str, str]:
 
 
 def prepare_potential(
-    model: str, device: str, dtype: str, modal: str | None, trust: bool
+    model: str, device: str, dtype: str, modal: str | None, head: str | None, trust: bool
 ) -> AlchemicalPotential:
     """Load a potential for the command line."""
     from alchemlip.potential import load_potential
 
     with warnings.catch_warnings():
         # Upstream packages warn about their own internals, which a user cannot act on.
-        warnings.filterwarnings("ignore", module=r"(e3nn|torch|sevenn|torch_geometric)")
-        return load_potential(model, device=device, dtype=dtype, modal=modal, trust=trust)
+        warnings.filterwarnings("ignore", module=r"(e3nn|mace|torch|sevenn|torch_geometric)")
+        return load_potential(
+            model, device=device, dtype=dtype, modal=modal, head=head, trust=trust
+        )
 
 
 def refuse_unusable(mixture: Mixture, potential: AlchemicalPotential, settings: Any = None) -> None:

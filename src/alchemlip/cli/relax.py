@@ -22,6 +22,7 @@ def command(
     max_steps: opt.MaxSteps = 500,
     model: opt.Model = "sevennet-0",
     modal: opt.Modal = None,
+    head: opt.Head = None,
     trust_file: opt.Trust = False,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "float64",
@@ -53,7 +54,7 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
-    potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
+    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, chosen)
     inputs: dict[str, Any] = {
         "mixture": mixture.to_dict(),

@@ -28,6 +28,7 @@ def command(
     max_steps: opt.MaxSteps = 500,
     model: opt.Model = "sevennet-0",
     modal: opt.Modal = None,
+    head: opt.Head = None,
     trust_file: opt.Trust = False,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "float64",
@@ -69,7 +70,7 @@ def command(
         max_steps=max_steps,
     )
     total = len(composition_grid(len(species), points))
-    potential = opt.prepare_potential(model, device, dtype, modal, trust_file)
+    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, chosen)
     inputs = scan_inputs(mixture, potential, name, points, chosen)
     folder = ResultFolder(

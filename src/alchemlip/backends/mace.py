@@ -1,0 +1,279 @@
+"""MACE: which form a model can run on follows from what it is made of, not from its name.
+
+Hooks on the released modules do it all. Every interaction block multiplies its tensor-product
+weights and its edge density by the ``cutoff`` that the radial embedding returns: in the expanded
+form the weight of a message edge goes there. Where a message is linear in the sender and does not
+depend on the receiver (the plain and the residual block, without a distance transform), the output
+of ``linear_up`` is collapsed onto message rows and the message expanded onto nodes behind it: the
+factorised form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alchemlip.backends.mace_elements import keep_elements
+from alchemlip.backends.mace_files import card, load_model
+from alchemlip.errors import InputError
+from alchemlip.graph import Form, Graph, MessageTables
+
+LINEAR_BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
+WEIGHTED_BLOCKS = (
+    *LINEAR_BLOCKS,
+    "RealAgnosticDensityInteractionBlock",
+    "RealAgnosticDensityResidualInteractionBlock",
+    "RealAgnosticAttResidualInteractionBlock",
+    "RealAgnosticResidualNonLinearInteractionBlock",
+)
+GRAPH_FEATURES = {"total_charge": 0.0, "total_spin": 1.0}
+"""Inputs for whole structures, where a model takes them: neutral, singlet (mace's defaults)."""
+
+
+class MACEBackend:
+    """A MACE model as a `Backend`.
+
+    Args:
+        name: name for the card.
+        file: the model file, or a model object.
+        device, dtype: of the weights.
+        head: which head of a multi-head model.
+        drop_absent: evaluate with the weights of the elements that are present (exact, faster).
+
+    Raises:
+        InputError: if the file is no MACE model that can be mixed, or there is no such head.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: Path | nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        head: str | None = None,
+        drop_absent: bool = True,
+    ) -> None:
+        self.dtype = dtype
+        self.device = device
+        if isinstance(file, nn.Module):
+            model: Any = file
+        else:
+            model = load_model(file, name)
+        self.card = card(name, file if isinstance(file, Path) else None, head)
+        blocks = {type(block).__name__ for block in model.interactions}
+        unknown = blocks.difference(WEIGHTED_BLOCKS)
+        if unknown:
+            raise InputError(
+                f"the MACE model {name!r} has interaction blocks that cannot be mixed "
+                f"({', '.join(sorted(unknown))}): use a model of the published blocks"
+            )
+        features = getattr(model, "embedding_specs", None) or {}
+        foreign = sorted(set(features).difference(GRAPH_FEATURES))
+        if foreign:
+            raise InputError(
+                f"the MACE model {name!r} needs the input {foreign[0]!r}, which a mixture does not "
+                "have: use another model"
+            )
+        transform = hasattr(model.radial_embedding, "distance_transform")
+        linear = blocks.issubset(LINEAR_BLOCKS) and not transform
+        self.forms: tuple[Form, ...] = ("factorised", "expanded") if linear else ("expanded",)
+        self.head = _head(list(getattr(model, "heads", None) or ["Default"]), head, name)
+        self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.cutoff = float(model.r_max)
+        numbers = model.atomic_numbers.tolist()
+        self.numbers = frozenset(numbers)
+        self._column = torch.full((max(numbers) + 1,), -1, dtype=torch.int64)
+        self._column[numbers] = torch.arange(len(numbers))
+        self._column = self._column.to(device)
+        self._columns = {number: column for column, number in enumerate(numbers)}
+        self._drop_absent = drop_absent
+        self._hooked: dict[tuple[int, ...], _HookedModel] = {}
+
+    def node_energies(
+        self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form
+    ) -> Tensor:
+        """Return the energy of every node in eV, shape (N,); see `Backend`."""
+        present = tuple(sorted({self._columns[z] for z in graph.arrays.elements}))
+        key = present if self._drop_absent else ()
+        if key not in self._hooked:
+            model = keep_elements(self._model, list(present)) if key else self._model
+            if len(self._hooked) >= 8:  # a search over many elements must not pile up models
+                self._hooked.pop(next(iter(self._hooked)))
+            self._hooked[key] = _HookedModel(model, self.head)
+        attributes = torch.nn.functional.one_hot(
+            self._column[graph.node_number], len(self.numbers)
+        ).to(self.dtype)
+        return self._hooked[key].node_energies(graph, edge_vectors, occupancies, attributes, form)
+
+
+def _head(heads: list[str], wanted: str | None, name: str) -> int:
+    if wanted is None and len(heads) > 1:
+        raise InputError(
+            f"the MACE model {name!r} has several heads: choose one of {', '.join(heads)} "
+            "(head=, --head)"
+        )
+    if wanted is not None and wanted not in heads:
+        raise InputError(
+            f"the MACE model {name!r} has no head {wanted!r}: choose one of {', '.join(heads)}"
+        )
+    return heads.index(wanted) if wanted is not None else 0
+
+
+class _HookedModel:
+    """A MACE network with the hooks that put occupancies into its messages."""
+
+    def __init__(self, model: Any, head: int) -> None:
+        self._model = model
+        self._head = head
+        self._now: _Inputs | None = None
+        self._embedding_energy: Tensor | None = None
+        self._hook()
+
+    def node_energies(
+        self,
+        graph: Graph,
+        edge_vectors: Tensor,
+        occupancies: Tensor,
+        attributes: Tensor,
+        form: Form,
+    ) -> Tensor:
+        self._now = _Inputs(graph, edge_vectors, occupancies, attributes, form)
+        self._embedding_energy = None
+        n_nodes = len(attributes)
+        none = edge_vectors.new_zeros((0, 3))
+        whole = torch.zeros(1, dtype=torch.int64, device=edge_vectors.device)
+        # Geometry and edges come in through the hooks; mace sees one structure without edges.
+        data = {
+            "node_attrs": attributes,
+            "positions": edge_vectors.new_zeros((n_nodes, 3)),
+            "cell": edge_vectors.new_zeros((3, 3)),
+            "shifts": none,
+            "unit_shifts": none,
+            "edge_index": torch.zeros((2, 0), dtype=torch.int64, device=edge_vectors.device),
+            "batch": whole.expand(n_nodes),
+            "ptr": torch.tensor([0, n_nodes], device=edge_vectors.device),
+            "head": whole + self._head,
+            **{name: edge_vectors.new_full((1,), value) for name, value in GRAPH_FEATURES.items()},
+        }
+        try:
+            energies: Tensor = self._model(
+                data, compute_force=False, compute_virials=False, compute_stress=False
+            )["node_energy"]
+            if self._embedding_energy is not None:
+                energies = energies + self._embedding_energy
+        finally:
+            self._now = self._embedding_energy = None
+        return energies
+
+    @property
+    def _inputs(self) -> _Inputs:
+        if self._now is None:
+            raise RuntimeError("the hooked MACE model was called outside node_energies()")
+        return self._now
+
+    def _hook(self) -> None:
+        model = self._model
+        model.spherical_harmonics.register_forward_pre_hook(
+            # MACE's vectors point from the sender to the receiver.
+            lambda _, __: (-self._inputs.edge_vectors,)
+        )
+        model.spherical_harmonics.register_forward_hook(
+            lambda _, __, angles: self._inputs.tables.on_edges(angles)
+        )
+        model.radial_embedding.register_forward_pre_hook(self._lengths)
+        model.radial_embedding.register_forward_hook(self._radial)
+        for block in model.interactions:
+            block.register_forward_pre_hook(self._edges, with_kwargs=True)
+            if type(block).__name__ in LINEAR_BLOCKS:
+                block.linear_up.register_forward_hook(
+                    lambda _, __, features: self._inputs.tables.collapse(
+                        features, self._inputs.occupancies
+                    )
+                )
+            if type(block).__name__ == "RealAgnosticInteractionBlock":
+                # Its selector tensor product mixes the message with what the node is.
+                block.skip_tp.register_forward_pre_hook(
+                    lambda _, arguments: (
+                        self._inputs.tables.expand(arguments[0]),
+                        *arguments[1:],
+                    )
+                )
+            elif type(block).__name__ == "RealAgnosticResidualInteractionBlock":
+                block.reshape.register_forward_pre_hook(
+                    lambda _, arguments: (self._inputs.tables.expand(arguments[0]),)
+                )
+        if hasattr(model, "pair_repulsion_fn"):
+            model.pair_repulsion_fn.register_forward_pre_hook(self._pairs)
+            model.pair_repulsion_fn.register_forward_hook(self._pair_energies)
+        if hasattr(model, "embedding_readout"):
+            model.embedding_readout.register_forward_hook(self._keep_embedding_energy)
+
+    def _lengths(self, module: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        inputs = self._inputs
+        if hasattr(module, "distance_transform"):
+            # It depends on which elements meet: one length per message edge.
+            lengths = inputs.tables.on_edges(inputs.lengths)
+            return (lengths, arguments[1], inputs.edge_index, arguments[3])
+        return (inputs.lengths, *arguments[1:])
+
+    def _radial(
+        self, module: Any, _: Any, output: tuple[Tensor, Tensor | None]
+    ) -> tuple[Tensor, Tensor | None]:
+        inputs = self._inputs
+        features, cutoff = output
+        if not hasattr(module, "distance_transform"):
+            features = inputs.tables.on_edges(features)
+            cutoff = None if cutoff is None else inputs.tables.on_edges(cutoff)
+        weights = inputs.tables.edge_weights(inputs.occupancies)
+        if weights is None:
+            return features, cutoff
+        return features, weights if cutoff is None else cutoff * weights
+
+    def _edges(
+        self, _: Any, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return arguments, {**named, "edge_index": self._inputs.edge_index}
+
+    def _pairs(self, _: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Make every node edge a pair of its own, so that the module returns energies by edge."""
+        inputs = self._inputs
+        tables = inputs.graph.expanded
+        receiver, sender = tables.receiver, tables.sender
+        attributes = torch.cat([arguments[1][receiver], arguments[1][sender]])
+        pair = torch.arange(len(receiver), device=receiver.device)
+        lengths = tables.on_edges(inputs.lengths)
+        return (lengths, attributes, torch.stack([pair + len(pair), pair]), arguments[3])
+
+    def _pair_energies(self, _: Any, __: Any, by_edge: Tensor) -> Tensor:
+        inputs = self._inputs
+        tables = inputs.graph.expanded
+        weights = tables.edge_weights(inputs.occupancies)
+        assert weights is not None
+        weighted = by_edge[: len(tables.receiver)] * weights.squeeze(1)
+        return weighted.new_zeros(tables.n_rows).index_add(0, tables.receiver, weighted)
+
+    def _keep_embedding_energy(self, _: Any, __: Any, output: Tensor) -> None:
+        self._embedding_energy = output[:, self._head]
+
+
+class _Inputs:
+    """What the hooks of one evaluation need."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        edge_vectors: Tensor,
+        occupancies: Tensor,
+        attributes: Tensor,
+        form: Form,
+    ) -> None:
+        self.graph = graph
+        self.edge_vectors = edge_vectors
+        self.occupancies = occupancies
+        self.attributes = attributes
+        self.tables: MessageTables = graph.tables(form)
+        self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
+        self.edge_index = torch.stack([self.tables.sender, self.tables.receiver])
