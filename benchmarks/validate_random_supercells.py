@@ -162,7 +162,7 @@ def best_volume(mixture: Mixture, potential: AlchemicalPotential, bulk_modulus: 
     raise RuntimeError("the best volume was not found")
 
 
-def stiffness(mixture: Mixture, potential: AlchemicalPotential) -> float:
+def measured_bulk_modulus(mixture: Mixture, potential: AlchemicalPotential) -> float:
     """Return the bulk modulus in GPa at fixed fractional coordinates and shape."""
     step = np.log(1.015)
     stresses = [potential.evaluate(scaled(mixture, float(np.exp(s)))).stress for s in (-step, step)]
@@ -301,7 +301,7 @@ def validate(
     note("concerted", None, relaxed(concerted, small, SMALL))
     note("independent", None, mean_field)
 
-    bulk_modulus = stiffness(mean_field.mixture, small)
+    bulk_modulus = measured_bulk_modulus(mean_field.mixture, small)
 
     precision = []
     for seed in range(seeds):
@@ -360,7 +360,23 @@ def validate(
 def number(value: dict[str, float], digits: int) -> str:
     """Return ``mean ± standard error``."""
     text = f"{value['mean']:+.{digits}f}"
-    return f"{text} ± {value['standard_error']:.{digits}f}" if value["standard_error"] else text
+    error = value["standard_error"]
+    return f"{text} ± {error:.{digits + (error < 0.1)}f}" if error else text
+
+
+def infinite(name: str, item: dict[str, Any]) -> float:
+    """Return dE of the larger random cells in meV/atom, freed from their exact content.
+
+    Exact content shifts the energy by s / (N - 1), N mixed sites; s is known from the smaller cell.
+    """
+    atoms = SYSTEMS[name].cell()
+    share = atoms.get_chemical_symbols().count(SYSTEMS[name].host) / len(atoms)
+    small, large = (
+        share * item["methods"][key]["n_atoms"] for key in ("unrelaxed", "unrelaxed_large")
+    )
+    terms = item["fluctuation"]
+    shift = (terms["exact_content_meV"] - terms["on_site_meV"]) * (small - 1) / (large - 1)
+    return float(item["methods"]["unrelaxed_large"]["mixing_energy_meV"]["mean"] - shift)
 
 
 def energy_table(systems: dict[str, Any]) -> str:
@@ -380,6 +396,7 @@ def energy_table(systems: dict[str, Any]) -> str:
                 f"{own:+.1f} ({exact:+.1f})",
                 f"{shown['unrelaxed']} ({methods['unrelaxed']['n_atoms']})",
                 f"{shown['unrelaxed_large']} ({methods['unrelaxed_large']['n_atoms']})",
+                f"{infinite(name, item):+.1f}",
                 shown["relaxed"],
                 f"{methods['relaxed']['mixing_energy_meV']['mean'] - lowered:+.1f}",
             ]
@@ -392,6 +409,7 @@ def energy_table(systems: dict[str, Any]) -> str:
             "+ fluctuation (exact content)",
             "random, ideal sites (atoms)",
             "larger, ideal sites (atoms)",
+            "without exact content",
             "random, relaxed",
             "the same, from distorted ends",
         ],
