@@ -57,6 +57,7 @@ ENVELOPE_START = 4.5
 SHELLS = {"metal-O": np.sqrt(11) / 4, "O-O": np.sqrt(3) / 2}
 """Distances of fluorite, over a, that pass the start of the envelope in these alloys."""
 SHORT, LONG = 11.5, 12.8  # starts along c in Angstrom, one in each basin
+BETWEEN = 12.3  # Angstrom, on the ridge
 PROFILE_C = np.arange(10.4, 13.6, 0.2)
 
 FLUORITE = {"CeO2-ZrO2": ("Ce", "Zr"), "CeO2-SnO2": ("Ce", "Sn")}
@@ -288,13 +289,15 @@ def profile(weights: Mapping[str, float], potential: AlchemicalPotential) -> lis
 def minima(element: str, potential: AlchemicalPotential) -> dict[str, Mixture]:
     """Return the minima of a pure compound that starts in either basin of c lead to."""
     found: dict[str, Mixture] = {}
-    for name, c in (("short", SHORT), ("long", LONG)):
+    for c in (SHORT, LONG):
         start, _ = at_fixed_c(halides({element: 1.0}, c), potential)
         run = relax(start, potential, SOFT)
-        relaxed_c = float(np.linalg.norm(run.mixture.cell[2]))
-        if all(abs(relaxed_c - np.linalg.norm(m.cell[2])) > 0.2 for m in found.values()):
-            found[name] = run.mixture
+        found[basin_of(float(np.linalg.norm(run.mixture.cell[2])))] = run.mixture
     return found
+
+
+def basin_of(c: float) -> str:
+    return "long" if c > BETWEEN else "short"
 
 
 def continuations(
@@ -370,6 +373,17 @@ def validate_chalcohalides(potential: AlchemicalPotential, points: int) -> dict[
     draw_branches(branches, shipped, RESULTS / "scan_BiSX_branches.png")
     draw_profiles(profiles, RESULTS / "scan_BiSX_profiles.png")
 
+    lowest = {
+        name: lowest_branch([found for key, found in branches.items() if key.startswith(name)])
+        for name in CHALCOHALIDES
+    }
+    ends = {}
+    for key, found in branches.items():
+        name, direction, _ = key.split(" | ")
+        last, element = (-1, 1) if direction == "up" else (0, 0)
+        pure = where[CHALCOHALIDES[name][element]].values()
+        ends[key] = min((found[last]["c_A"] - c for c in pure), key=abs)
+
     def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {
             **{key: smoothness([record[f"{key}_A"] for record in records]) for key in "abc"},
@@ -382,6 +396,8 @@ def validate_chalcohalides(potential: AlchemicalPotential, points: int) -> dict[
         "points": points,
         "settings": SOFT.model_dump(),
         "minima_c_A": where,
+        "far_end_minus_nearest_minimum_c_A": ends,
+        "lowest": lowest,
         "branches": {key: summary(found) for key, found in branches.items()},
         "scan": {name: summary([p.record for p in found]) for name, found in shipped.items()},
         "profile_c_A": PROFILE_C.round(2).tolist(),
@@ -389,6 +405,19 @@ def validate_chalcohalides(potential: AlchemicalPotential, points: int) -> dict[
             key: [round(value, 3) for value in values] for key, values in profiles.items()
         },
         "cpu_s": process_time() - begin,
+    }
+
+
+def lowest_branch(branches: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[Any]]:
+    """Return energy and c of the lowest of several branches at every composition."""
+    chosen = [
+        min(records, key=lambda r: r["energy_eV_per_atom"])
+        for records in zip(*branches, strict=True)
+    ]
+    return {
+        "energy_eV_per_atom": [record["energy_eV_per_atom"] for record in chosen],
+        "c_A": [round(record["c_A"], 4) for record in chosen],
+        "basin": [basin_of(record["c_A"]) for record in chosen],
     }
 
 
@@ -405,14 +434,11 @@ def draw_branches(
     axes = figure.subplots(4, len(CHALCOHALIDES), sharex=True, sharey="row", squeeze=False)
     for column, (name, pair) in enumerate(CHALCOHALIDES.items()):
         own = {key: found for key, found in branches.items() if key.startswith(f"{name} |")}
-        lowest = [
-            min(found[end]["energy_eV_per_atom"] for found in own.values()) for end in (0, -1)
-        ]
+        lowest = np.array(lowest_branch(list(own.values()))["energy_eV_per_atom"])
         for key, found in own.items():
             _, direction, basin = key.split(" | ")
             x = np.linspace(0.0, 1.0, len(found))
-            line = lowest[0] + x * (lowest[1] - lowest[0])
-            energy = 1e3 * (np.array([r["energy_eV_per_atom"] for r in found]) - line)
+            energy = 1e3 * (np.array([r["energy_eV_per_atom"] for r in found]) - lowest)
             curves = [np.array([r[f"{axis}_A"] for r in found]) for axis in "abc"] + [energy]
             arrow = "from x = 0" if direction == "up" else "from x = 1"
             for axis, values in zip(axes[:, column], curves, strict=True):
@@ -440,7 +466,7 @@ def draw_branches(
         axes[-1, column].set_xlabel(f"x, from BiS{pair[0]} (0) to BiS{pair[1]} (1)", fontsize=9)
     for axis, label in zip(
         axes[:, 0],
-        ("a (Å)", "b (Å)", "c (Å)", "E above the line of the\nlowest ends (meV/atom)"),
+        ("a (Å)", "b (Å)", "c (Å)", "E above the lowest\nbranch (meV/atom)"),
         strict=True,
     ):
         axis.set_ylabel(label, fontsize=9)
@@ -578,6 +604,7 @@ def ternary_table(item: Mapping[str, Any]) -> str:
 
 def branch_table(item: Mapping[str, Any]) -> str:
     rows = []
+    ends = item["far_end_minus_nearest_minimum_c_A"]
     for key, curve in [*item["branches"].items(), *item["scan"].items()]:
         parts = key.split(" | ")
         start = "scan()" if len(parts) == 1 else f"{parts[1]}, {parts[2]}"
@@ -585,6 +612,7 @@ def branch_table(item: Mapping[str, Any]) -> str:
             [
                 parts[0],
                 start,
+                "" if len(parts) == 1 else f"{ends[key]:+.4f}",
                 *(f"{curve[k]['largest_jump_A']:.4f}" for k in "abc"),
                 yes(curve["a"]["monotonic"] and curve["b"]["monotonic"]),
                 ", ".join(f"{value:.2f}" for value in curve["c_A"]),
@@ -594,6 +622,7 @@ def branch_table(item: Mapping[str, Any]) -> str:
         [
             "pair",
             "path",
+            "c at its far end - the pure compound's (Å)",
             "jump in a (Å)",
             "in b",
             "in c",
