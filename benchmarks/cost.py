@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,19 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.filters import FrechetCellFilter
 from ase.io import read
+from ase.optimize import BFGS
 
-from alchemlip import AlchemicalPotential, Mixture, load_potential, relax, scan
+from alchemlip import (
+    AlchemicalCalculator,
+    AlchemicalPotential,
+    Mixture,
+    load_potential,
+    relax,
+    scan,
+)
+from alchemlip.threads import quiet_blas_threads
 from environment import as_markdown, describe
 
 HERE = Path(__file__).parent
@@ -116,6 +127,22 @@ def time_relaxation() -> dict[str, float]:
     return result | {f"scan_{name}_s": float(np.median(t)) for name, t in taken.items()}
 
 
+def time_blas_threads() -> dict[str, float]:
+    """Return seconds of 25 optimiser steps with NumPy's BLAS threads limited to one, or left alone."""
+    potential = load_potential("sevennet-0", dtype="float64", device="cpu")
+    mixture = Mixture.from_elements(read(STRUCTURES / "BiSBr.cif"), {"Br": "Cl0.5Br0.5"})
+    taken: dict[str, list[float]] = {"one": [], "all": []}
+    for _ in range(5):
+        for name, threads in (("one", 1), ("all", os.cpu_count())):
+            atoms = mixture.to_atoms()
+            atoms.calc = AlchemicalCalculator(potential, mixture, blas_threads=threads)
+            start = perf_counter()
+            BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=0.0, steps=25)
+            taken[name].append(perf_counter() - start)
+    quiet_blas_threads(1)
+    return {f"blas_{name}_s": float(np.median(values)) for name, values in taken.items()}
+
+
 def page(record: dict[str, Any]) -> str:
     ways = ("upstream plain", "alchemlip plain", "independent", "concerted", "expanded")
     lines = [
@@ -153,6 +180,13 @@ def page(record: dict[str, Any]) -> str:
         f"{relaxation['scan_all_in_one_batch_s']:.1f} s all inner points in one batch (which then have",
         "no finished neighbours to start from but the ends).",
         "",
+        "## BLAS threads",
+        "",
+        "25 BFGS steps of cell and positions of BiS(Cl,Br), 12 sites, float64, alternating:",
+        f"{record['blas']['blas_one_s']:.2f} s with NumPy's and SciPy's BLAS threads limited to one, as",
+        f"`AlchemicalCalculator` does, {record['blas']['blas_all_s']:.2f} s with all of them:",
+        f"a ratio of {record['blas']['blas_all_s'] / record['blas']['blas_one_s']:.2f}.",
+        "",
     ]
     return "\n".join(lines)
 
@@ -178,6 +212,7 @@ def main() -> None:
         "unit": "ms, median",
         "cases": measured,
         "relaxation": time_relaxation(),
+        "blas": time_blas_threads(),
     }
     suffix = "" if arguments.device == "cpu" else f"_{arguments.device}"
     (HERE / "results" / f"cost{suffix}.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -9,6 +9,7 @@ one evaluation of the potential serves a step of all of them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -243,7 +244,10 @@ class _Run:
         return self.max_force <= self.settings.fmax and self.max_stress <= self.settings.smax
 
     def step(self) -> None:
-        self.optimiser.step()
+        with warnings.catch_warnings():
+            # SciPy says so of errors of 1e-13 in the strain, in nearly every step.
+            warnings.filterwarnings("ignore", message="logm result may be inaccurate")
+            self.optimiser.step()
         self.steps += 1
 
     def result(self, seconds: float) -> RelaxationResult:
