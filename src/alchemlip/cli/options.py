@@ -110,7 +110,10 @@ Cell = Annotated[
     str, typer.Option("--cell", help="Relax shape and volume (full), volume, or nothing (fixed).")
 ]
 Fmax = Annotated[float, typer.Option("--fmax", help="Largest force allowed, eV/A.")]
-Smax = Annotated[float, typer.Option("--smax", help="Largest stress deviation allowed, GPa; less for soft crystals.")]
+Smax = Annotated[
+    float,
+    typer.Option("--smax", help="Largest stress deviation allowed, GPa; less for soft crystals."),
+]
 Pressure = Annotated[float, typer.Option("--pressure", help="External pressure, GPa.")]
 KeepSymmetry = Annotated[bool, typer.Option("--keep-symmetry", help="Keep the space group.")]
 MaxSteps = Annotated[int, typer.Option("--max-steps", help="Most steps of one relaxation.")]
