@@ -27,7 +27,7 @@ from pymatgen.core import (
 )
 
 from alchemlip import Group, InputError, Mixture, read_structure, write_structure
-from alchemlip.mixture import PURE
+from alchemlip.nodes import PURE
 from alchemlip.species import VACANCY, check_weights, species_number, species_symbol
 from alchemlip.structure_files import can_be_cif
 from crystals import example

@@ -22,7 +22,8 @@ from vesin import NeighborList as VesinList
 
 from alchemlip.errors import InputError
 from alchemlip.groups import BoolArray, FloatArray, IntArray
-from alchemlip.mixture import PURE, Mixture
+from alchemlip.mixture import Mixture
+from alchemlip.nodes import PURE
 
 Form = Literal["factorised", "expanded"]
 

@@ -29,6 +29,7 @@ from alchemlip.groups import (
     frozen,
     mixed_groups,
 )
+from alchemlip.nodes import Nodes, nodes_of
 from alchemlip.species import (
     VACANCY_NUMBER,
     check_weights,
@@ -39,46 +40,6 @@ from alchemlip.species import (
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-PURE = -1
-"""Group and component index of the node of a pure site."""
-
-
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """The (site, species) pairs of a mixture, sorted by site; vacancies have none.
-
-    Attributes:
-        site: (N,) site of each node.
-        number: (N,) atomic number of each node.
-        group: (N,) group of each node, ``PURE`` on pure sites.
-        component: (N,) index into the flat composition, ``PURE`` on pure sites.
-        concerted: (N,) whether the node belongs to a concerted group.
-        n_components: length of the flat composition.
-    """
-
-    site: IntArray
-    number: IntArray
-    group: IntArray
-    component: IntArray
-    concerted: BoolArray
-    n_components: int
-
-    def __len__(self) -> int:
-        return len(self.site)
-
-    def occupancies(self, composition: npt.ArrayLike) -> FloatArray:
-        """Return the occupancy (N,) of each node: linear in the flat composition (K,)."""
-        extended = np.append(np.asarray(composition, dtype=float), 1.0)
-        return np.asarray(extended[self.component])
-
-    @cached_property
-    def matrix(self) -> FloatArray:
-        """d(occupancy)/d(composition), shape (N, K)."""
-        matrix = np.zeros((len(self), self.n_components))
-        mixed = np.flatnonzero(self.component != PURE)
-        matrix[mixed, self.component[mixed]] = 1.0
-        return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,33 +307,7 @@ class Mixture:
     @cached_property
     def nodes(self) -> Nodes:
         """The (site, species) pairs; they do not depend on the composition."""
-        pure = np.ones(self.n_sites, dtype=bool)
-        parts: list[tuple[IntArray, IntArray, IntArray, IntArray, BoolArray]] = []
-        start = 0
-        for index, group in enumerate(self.groups):
-            pure[group.sites] = False
-            n, k = group.species.shape
-            sites = np.repeat(group.sites, k)
-            components = np.tile(np.arange(start, start + k), n)
-            numbers = group.species.reshape(-1)
-            real = numbers != VACANCY_NUMBER
-            parts.append(
-                (
-                    sites[real],
-                    numbers[real],
-                    np.full(int(real.sum()), index),
-                    components[real],
-                    np.full(int(real.sum()), group.correlation == "concerted"),
-                )
-            )
-            start += k
-        rest = np.flatnonzero(pure)
-        label = np.full(len(rest), PURE)
-        parts.append((rest, self.numbers[rest], label, label, np.zeros(len(rest), dtype=bool)))
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        order = np.lexsort((columns[3], columns[0]))
-        site, number, group_, component, concerted = (column[order] for column in columns)
-        return Nodes(site, number, group_, component, concerted, start)
+        return nodes_of(self.numbers, self.groups)
 
     def occupancies(self) -> list[dict[str, float]]:
         """Return for each site the occupancy of each species that can sit there."""

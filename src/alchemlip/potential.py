@@ -110,6 +110,8 @@ class AlchemicalPotential:
         Raises:
             InputError: naming the element and where it is.
         """
+        if self.backend.numbers.issuperset(mixture.nodes.number.tolist()):
+            return  # every step comes through here
         for number, site in zip(
             mixture.nodes.number.tolist(), mixture.nodes.site.tolist(), strict=True
         ):

@@ -140,7 +140,7 @@ class _HookedModel:
         attributes: Tensor,
         form: Form,
     ) -> Tensor:
-        self._now = _Inputs(graph, edge_vectors, occupancies, attributes, form)
+        self._now = _Inputs(graph, edge_vectors, occupancies, form)
         self._embedding_energy = None
         n_nodes = len(attributes)
         none = edge_vectors.new_zeros((0, 3))
@@ -262,18 +262,10 @@ class _HookedModel:
 class _Inputs:
     """What the hooks of one evaluation need."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        edge_vectors: Tensor,
-        occupancies: Tensor,
-        attributes: Tensor,
-        form: Form,
-    ) -> None:
+    def __init__(self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form) -> None:
         self.graph = graph
         self.edge_vectors = edge_vectors
         self.occupancies = occupancies
-        self.attributes = attributes
         self.tables: MessageTables = graph.tables(form)
         self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
         self.edge_index = torch.stack([self.tables.sender, self.tables.receiver])
