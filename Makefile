@@ -11,7 +11,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -20,7 +20,7 @@ setup-mace: .venv-mace/.installed
 .venv-mace/.installed: pyproject.toml constraints-mace.txt
 	$(PYTHON) -m venv .venv-mace
 	$(BIN_MACE)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,test]'
+	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,chgnet,test]'
 	touch $@
 
 ## demo: Ce(1-x)Zr(x)O2 and Ce(1-x)Sn(x)O2, lattice parameter and energy against x

@@ -14,7 +14,7 @@ import torch
 
 from alchemlip import AlchemicalPotential, load_potential
 from mace_models import mace_float64, mace_potential
-from references import sevennet_float64
+from references import chgnet_float64, sevennet_float64
 
 # Cells this small gain nothing from a second thread, and two spin where cores are few.
 torch.set_num_threads(1)
@@ -29,12 +29,14 @@ class PotentialCase:
         load: makes it in a dtype.
         reference: makes the potential's own ASE calculator, cast to float64.
         rounding: of float32, relative to the largest node energy.
+        step: of differences, small enough for the model's shortest waves.
     """
 
     name: str
     load: Callable[[str], AlchemicalPotential]
     reference: Callable[[], Any]
     rounding: float = 1e-6
+    step: float = 1e-3
 
 
 def sevennet(name: str, upstream: str, modal: str | None = None) -> PotentialCase:
@@ -43,6 +45,17 @@ def sevennet(name: str, upstream: str, modal: str | None = None) -> PotentialCas
         name,
         lambda dtype: load_potential(name, device="cpu", dtype=dtype, modal=modal),
         lambda: sevennet_float64(upstream, modal),
+    )
+
+
+def chgnet(version: str) -> PotentialCase:
+    """A checkpoint of the chgnet wheel."""
+    name = f"chgnet-{version}"
+    return PotentialCase(
+        name,
+        lambda dtype: load_potential(name, device="cpu", dtype=dtype),
+        lambda: chgnet_float64(version),
+        step=2e-5,  # up to 31 radial and 15 angular waves
     )
 
 
@@ -66,6 +79,7 @@ SEVENNET = (
     sevennet("sevennet-0", "7net-0"),
     sevennet("sevennet-mf-0", "7net-mf-0", "PBE"),
 )
+CHGNET = (chgnet("0.3.0"), chgnet("0.2.0"))
 MACE = (
     mace("mace-plain", blocks=("", ""), scaled=False),
     mace("mace-residual-3", blocks=("Residual", "Residual"), layers=3),
@@ -75,7 +89,11 @@ MACE = (
     mace("mace-attention-1", blocks=("AttResidual", "AttResidual"), layers=1, apply_cutoff=False),
     mace("mace-nonlinear", blocks=("ResidualNonLinear", "ResidualNonLinear"), apply_cutoff=False),
 )
-POTENTIALS = (SEVENNET if installed("sevenn") else ()) + (MACE if installed("mace") else ())
+POTENTIALS = (
+    (SEVENNET if installed("sevenn") else ())
+    + (CHGNET if installed("chgnet") and installed("sevenn") else ())
+    + (MACE if installed("mace") else ())
+)
 
 
 @cache
@@ -103,6 +121,12 @@ def case(request: pytest.FixtureRequest) -> PotentialCase:
 def any_potential(case: PotentialCase) -> AlchemicalPotential:
     """Every potential of the suite in turn, in float64."""
     return loaded(case)
+
+
+@pytest.fixture(scope="session")
+def step(case: PotentialCase) -> float:
+    """The step of differences that suits ``any_potential``."""
+    return case.step
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,11 @@ from conftest import POTENTIALS, PotentialCase, loaded
 from crystals import CRYSTALS, Crystal, deformed, example
 from test_invariants import assert_equal, every_correlation, every_crystal
 
-STEP = 1e-3
 DIFFERENCE = 2e-7
-"""Error allowed to a fourth-order difference of step 1e-3, relative to the largest value."""
+"""Error allowed to a fourth-order difference, relative to the largest value."""
 
 
-def central(function, step: float = STEP) -> float:  # type: ignore[no-untyped-def]
+def central(function, step: float) -> float:  # type: ignore[no-untyped-def]
     """Fourth-order central difference of a function of one number, at 0."""
     near = function(step) - function(-step)
     far = function(2 * step) - function(-2 * step)
@@ -30,7 +29,7 @@ def central(function, step: float = STEP) -> float:  # type: ignore[no-untyped-d
 @every_crystal
 @every_correlation
 def test_composition_gradient(
-    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential
+    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential, step: float
 ) -> None:
     """Raw dE/dx, off the simplex too."""
     mixture = crystal.mixture(correlation)
@@ -45,7 +44,7 @@ def test_composition_gradient(
             moved = graph.composition + h * direction
             return any_potential.energies(graph, composition=moved).item()
 
-        numerical.append(central(energy))
+        numerical.append(central(energy, step))
     assert_equal(gradient, numerical, DIFFERENCE)
     vacant = [label.endswith(":Va") for label in mixture.component_labels]
     assert np.all(gradient[vacant] == 0.0)
@@ -54,7 +53,7 @@ def test_composition_gradient(
 @every_crystal
 @every_correlation
 def test_forces(
-    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential
+    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential, step: float
 ) -> None:
     mixture = crystal.mixture(correlation)
     forces = any_potential.evaluate(mixture).forces
@@ -66,24 +65,26 @@ def test_forces(
         atoms.positions += h * direction
         return any_potential.evaluate(mixture.with_geometry(atoms)).energy
 
-    assert_equal(-(forces * direction).sum(), central(energy), DIFFERENCE)
+    assert_equal(-(forces * direction).sum(), central(energy, step), DIFFERENCE)
     assert_equal(forces.sum(axis=0), np.zeros(3), 1e-9)
 
 
 @every_crystal
 @every_correlation
 def test_stress(
-    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential
+    crystal: Crystal, correlation: Correlation, any_potential: AlchemicalPotential, step: float
 ) -> None:
     mixture = crystal.mixture(correlation)
     stress = any_potential.evaluate(mixture).stress
     if not crystal.atoms.pbc.any():
         assert stress is None
         return
-    assert_equal(stress, numerical_stress(mixture, any_potential), DIFFERENCE)
+    assert_equal(stress, numerical_stress(mixture, any_potential, step), DIFFERENCE)
 
 
-def numerical_stress(mixture: Mixture, potential: AlchemicalPotential) -> np.ndarray:
+def numerical_stress(
+    mixture: Mixture, potential: AlchemicalPotential, step: float = 1e-3
+) -> np.ndarray:
     """1/V dE/d(strain) of cell and positions together, Voigt order."""
     volume = abs(np.linalg.det(mixture.cell))
     values = []
@@ -102,7 +103,7 @@ def numerical_stress(mixture: Mixture, potential: AlchemicalPotential) -> np.nda
             )
             return potential.evaluate(mixture.with_geometry(atoms)).energy
 
-        values.append(central(energy) / volume)
+        values.append(central(energy, step) / volume)
     return np.array(values)
 
 
@@ -140,7 +141,9 @@ def test_stress_of_unusual_cells(make, potential: AlchemicalPotential) -> None: 
 
 
 @every_correlation
-def test_second_derivatives(correlation: Correlation, any_potential: AlchemicalPotential) -> None:
+def test_second_derivatives(
+    correlation: Correlation, any_potential: AlchemicalPotential, step: float
+) -> None:
     """d(forces)/dx, d(stress)/dx and d2E/dx2 by double backward, against differences."""
     crystal = next(item for item in CRYSTALS if item.name == "both-sublattices")
     graph = any_potential.graph([crystal.mixture(correlation)])
@@ -176,7 +179,7 @@ def test_second_derivatives(correlation: Correlation, any_potential: AlchemicalP
             moved = (graph.composition + h * direction).requires_grad_()
             return first_derivatives(moved)[index].item()
 
-        assert_equal(value, central(derivative), 10 * DIFFERENCE)
+        assert_equal(value, central(derivative, step), 10 * DIFFERENCE)
 
 
 @every_correlation
