@@ -118,13 +118,14 @@ def _reverse_edges(graph: Graph) -> IntArray:
     def keys(first: IntArray, second: IntArray, sign: int) -> IntArray:
         digits = sign * shift + reach
         packed = (digits[:, 0] * base + digits[:, 1]) * base + digits[:, 2]
-        return (first * graph.n_sites + second) * base**3 + packed
+        return np.asarray((first * graph.n_sites + second) * base**3 + packed)
 
     own, mirrored = keys(receiver, sender, 1), keys(sender, receiver, -1)
     order = np.argsort(own)
     place = np.minimum(np.searchsorted(own, mirrored, sorter=order), len(own) - 1)
     found = order[place]
-    return np.asarray(np.where(own[found] == mirrored, found, -1))
+    reverse: IntArray = np.where(own[found] == mirrored, found, -1)
+    return reverse
 
 
 def _undirected(
