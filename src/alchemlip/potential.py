@@ -373,7 +373,8 @@ def load_potential(
     """Load a potential with its released weights.
 
     Args:
-        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint.
+        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint; a fidelity
+            or head may follow a known name: ``sevennet-mf-0@PBE``.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is one).
         dtype: ``float64`` for relaxations and derivatives, ``float32`` for speed.
         modal: fidelity of a multi-fidelity SevenNet model.

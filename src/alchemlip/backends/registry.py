@@ -84,6 +84,7 @@ def make_backend(
     """
     from alchemlip.backends import chgnet, mace, mace_files, sevennet
 
+    name, variant = _variant(name)
     lower = name.lower()
     canonical = sevennet.ALIASES.get(lower, chgnet.ALIASES.get(lower, lower))
     path = Path(name)
@@ -107,6 +108,33 @@ def make_backend(
             f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
             "path of a SevenNet or CHGNet checkpoint or of a MACE model"
         )
+    modal, head = _modal_and_head(kind, name, variant, modal, head)
+    if kind == "SevenNet":
+        return sevennet.SevenNetBackend(name, path, device, dtype, modal)
+    if kind == "CHGNet":
+        return chgnet.CHGNetBackend(name, path, device, dtype)
+    return mace.MACEBackend(name, path, device, dtype, head)
+
+
+def _variant(name: str) -> tuple[str, str | None]:
+    """Split ``name@variant``; a file's name may hold any sign."""
+    if Path(name).is_file() or "@" not in name:
+        return name, None
+    name, _, variant = name.rpartition("@")
+    return name, variant
+
+
+def _modal_and_head(
+    kind: str, name: str, variant: str | None, modal: str | None, head: str | None
+) -> tuple[str | None, str | None]:
+    """Return fidelity and head, checked to fit the kind of model."""
+    if variant is not None:
+        if modal or head:
+            raise InputError(
+                f"the fidelity or head of {name!r} is given twice: write it behind the name or as "
+                "an option"
+            )
+        modal, head = (None, variant) if kind == "MACE" else (variant, None)
     if kind != "MACE" and head is not None:
         raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
     if kind == "MACE" and modal is not None:
@@ -115,12 +143,8 @@ def make_backend(
             f"modal={modal!r}"
         )
     if kind == "CHGNet" and modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out modal={modal!r}")
-    if kind == "SevenNet":
-        return sevennet.SevenNetBackend(name, path, device, dtype, modal)
-    if kind == "CHGNet":
-        return chgnet.CHGNetBackend(name, path, device, dtype)
-    return mace.MACEBackend(name, path, device, dtype, head)
+        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r}")
+    return modal, head
 
 
 def _kind(file: Path) -> str:
