@@ -42,9 +42,10 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest
 
-## unit-mace: the suite of every potential, over MACE models that the tests make
+## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
-	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
+	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
+		tests/test_mace.py tests/test_trained_mace.py
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup

@@ -10,12 +10,12 @@ import torch
 
 from alchemlip import AlchemicalPotential, InputError
 from conftest import PotentialCase, loaded
-from crystals import CRYSTALS, Crystal, deformed, example, pure_atoms
+from crystals import CRYSTALS, Crystal, pure_atoms
 from test_derivatives import DIFFERENCE, central
 from test_invariants import assert_equal, assert_matches, one_hot
 
 FULL = [item for item in CRYSTALS if "vacanc" not in item.name]
-every_full_crystal = pytest.mark.parametrize("crystal", FULL, ids=repr)
+every_full_crystal = pytest.mark.parametrize("crystal", FULL, ids=repr, indirect=True)
 
 
 @pytest.fixture
@@ -32,14 +32,15 @@ def test_ends_are_exact(crystal: Crystal, embedding: AlchemicalPotential, refere
 
 
 def test_it_is_another_path(
-    embedding: AlchemicalPotential, any_potential: AlchemicalPotential
+    case: PotentialCase, embedding: AlchemicalPotential, any_potential: AlchemicalPotential
 ) -> None:
-    mixture = FULL[0].mixture()
+    crystal = case.crystal("rock-salt")
+    mixture = crystal.mixture()
     between = embedding.evaluate(mixture)
     assert abs(between.energy - any_potential.evaluate(mixture).energy) > 1e-3
     assert_equal(between.site_energies.sum(), between.energy, 1e-13)
     # Which sites go together is a question of nodes.
-    assert_equal(embedding.evaluate(FULL[0].mixture("concerted")).energy, between.energy, 1e-13)
+    assert_equal(embedding.evaluate(crystal.mixture("concerted")).energy, between.energy, 1e-13)
 
 
 @every_full_crystal
@@ -63,8 +64,10 @@ def test_derivatives(crystal: Crystal, embedding: AlchemicalPotential, step: flo
         assert_equal(expected, central(energy, step), DIFFERENCE)
 
 
-def test_second_derivatives(embedding: AlchemicalPotential, step: float) -> None:
-    graph = embedding.graph([FULL[0].mixture()])
+def test_second_derivatives(
+    case: PotentialCase, embedding: AlchemicalPotential, step: float
+) -> None:
+    graph = embedding.graph([case.crystal("rock-salt").mixture()])
     direction = torch.tensor([0.4, -0.7], dtype=torch.float64)
 
     def slope(composition: torch.Tensor) -> torch.Tensor:
@@ -79,8 +82,8 @@ def test_second_derivatives(embedding: AlchemicalPotential, step: float) -> None
     assert_equal(exact.item(), numerical, 10 * DIFFERENCE)
 
 
-def test_batch_and_supercell(embedding: AlchemicalPotential) -> None:
-    mixtures = [crystal.mixture() for crystal in FULL]
+def test_batch_and_supercell(case: PotentialCase, embedding: AlchemicalPotential) -> None:
+    mixtures = [item.mixture() for item in case.crystals() if "vacanc" not in item.name]
     for mixture, together in zip(mixtures, embedding.evaluate(mixtures), strict=True):
         single = embedding.evaluate(mixture)
         assert_equal(together.energy, single.energy)
@@ -91,10 +94,10 @@ def test_batch_and_supercell(embedding: AlchemicalPotential) -> None:
 
 
 def test_refusals(embedding: AlchemicalPotential, case: PotentialCase) -> None:
-    vacant = Crystal("", deformed(example("NaCl")), {"Cl": {"Cl": 0.9, "Va": 0.1}})
+    vacant = case.crystal("vacancy")
     with pytest.raises(InputError, match="vacancies, whose end state would still hold an atom"):
         embedding.evaluate(vacant.mixture())
     with pytest.raises(InputError, match="no expanded form"):
-        embedding.evaluate(FULL[0].mixture(), form="expanded")
+        embedding.evaluate(case.crystal("rock-salt").mixture(), form="expanded")
     with pytest.raises(InputError, match="unknown representation"):
         loaded(case).with_representation("both")  # type: ignore[arg-type]
