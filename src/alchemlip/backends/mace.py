@@ -5,17 +5,24 @@ weights and its edge density by the ``cutoff`` that the radial embedding returns
 form the weight of a message edge goes there. Where a message is linear in the sender and does not
 depend on the receiver (the plain and the residual block, without a distance transform), the output
 of ``linear_up`` is collapsed onto message rows and the message expanded onto nodes behind it: the
-factorised form.
+factorised form, in which mace's own interface for fused convolutions takes the sum over neighbours.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alchemlip.backends.mace_convolution import (
+    Convolution,
+    ReceiverBlocks,
+    can_fuse,
+    receiver_blocks,
+)
 from alchemlip.backends.mace_elements import keep_elements
 from alchemlip.backends.mace_files import card, load_model
 from alchemlip.errors import InputError
@@ -99,7 +106,8 @@ class MACEBackend:
         present = tuple(sorted({self._columns[z] for z in graph.arrays.elements}))
         key = present if self._drop_absent else ()
         if key not in self._hooked:
-            model = keep_elements(self._model, list(present)) if key else self._model
+            model = self._model
+            model = keep_elements(model, list(present)) if key else copy.deepcopy(model)
             if len(self._hooked) >= 8:  # a search over many elements must not pile up models
                 self._hooked.pop(next(iter(self._hooked)))
             self._hooked[key] = _HookedModel(model, self.head)
@@ -181,13 +189,16 @@ class _HookedModel:
             lambda _, __: (-self._inputs.edge_vectors,)
         )
         model.spherical_harmonics.register_forward_hook(
-            lambda _, __, angles: self._inputs.tables.on_edges(angles)
+            lambda _, __, angles: self._inputs.on_edges(angles)
         )
         model.radial_embedding.register_forward_pre_hook(self._lengths)
         model.radial_embedding.register_forward_hook(self._radial)
         for block in model.interactions:
             block.register_forward_pre_hook(self._edges, with_kwargs=True)
             if type(block).__name__ in LINEAR_BLOCKS:
+                if can_fuse(block.conv_tp):
+                    block.conv_tp = Convolution(block.conv_tp, lambda: self._inputs.blocks)
+                    block.conv_fusion = True  # mace then leaves the sum to conv_tp
                 block.linear_up.register_forward_hook(
                     lambda _, __, features: self._inputs.tables.collapse(
                         features, self._inputs.occupancies
@@ -225,8 +236,8 @@ class _HookedModel:
         inputs = self._inputs
         features, cutoff = output
         if not hasattr(module, "distance_transform"):
-            features = inputs.tables.on_edges(features)
-            cutoff = None if cutoff is None else inputs.tables.on_edges(cutoff)
+            features = inputs.on_edges(features)
+            cutoff = None if cutoff is None else inputs.on_edges(cutoff)
         weights = inputs.tables.edge_weights(inputs.occupancies)
         if weights is None:
             return features, cutoff
@@ -268,4 +279,15 @@ class _Inputs:
         self.occupancies = occupancies
         self.tables: MessageTables = graph.tables(form)
         self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
-        self.edge_index = torch.stack([self.tables.sender, self.tables.receiver])
+        # In the expanded form edges stay edges: it is the reference.
+        self.blocks: ReceiverBlocks | None = None
+        if form == "factorised":
+            self.blocks = receiver_blocks(self.tables, len(edge_vectors))
+        rows = self.blocks or self.tables
+        self.edge_index = torch.stack([rows.sender, rows.receiver])
+
+    def on_edges(self, values: Tensor) -> Tensor:
+        """Return values (E, F) of the site edges on the edges that the network sees."""
+        if self.blocks is not None:
+            return self.blocks.on_places(values)
+        return self.tables.on_edges(values)
