@@ -17,12 +17,11 @@ a contraction by one-hot vectors would carry along are gone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement, permutations
 from math import factorial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,10 +62,10 @@ class ElementContraction(nn.Module):
         products = list(combinations_with_replacement(range(width), self.order - 1))
         folded = [_coefficients(part, columns, width, products) for part in parts]
         weight = parts[0].weights_max
-        coefficients = torch.cat(folded, dim=2).flatten(2, 3)
-        used = (coefficients != 0).flatten(0, 2).any(dim=0)
+        coefficients = torch.cat(folded, dim=2).flatten(2, 3).transpose(2, 3)
+        used = (coefficients != 0).transpose(2, 3).flatten(0, 2).any(dim=0)
         indices = torch.tensor(products, dtype=torch.int64).reshape(len(products), self.order - 1)
-        coefficients = coefficients[..., used].to(device=weight.device, dtype=weight.dtype)
+        coefficients = coefficients[:, :, used].to(device=weight.device, dtype=weight.dtype)
         for name, values in (
             ("coefficients", coefficients.contiguous()),
             ("products", indices[used].T.contiguous().to(weight.device)),
@@ -79,9 +78,8 @@ class ElementContraction(nn.Module):
         kind = one_hot.index_select(1, self.columns).argmax(dim=1)
         order = torch.argsort(kind, stable=True)
         counts = torch.bincount(kind, minlength=len(self.coefficients)).tolist()
-        result = _Contract.apply(
-            features, self.coefficients, self.products, order, counts, self.order
-        )
+        apply: Callable[..., Tensor] = _Contract.apply
+        result = apply(features, self.coefficients, self.products, order, counts, self.order)
         split = torch.split(result, self.sizes, dim=2)
         return torch.cat([part.flatten(1) for part in split], dim=1)
 
@@ -94,25 +92,24 @@ def _coefficients(
     The count of equal orderings of a product is in it.
     """
     order = int(part.correlation)
-    weights = [*part.weights, part.weights_max]
-    by_degree = {w_degree: w for w_degree, w in zip(range(order - 1, 0, -1), weights, strict=False)}
-    by_degree[order] = part.weights_max
+    weights = (part.weights_max, *part.weights)  # of degree n, n - 1, .., 1
     # Where each product p and one more index i sit in the tensor of (l + 1)^n entries.
-    index = np.array([[(*p, i) for p in products] for i in range(width)])
+    index = torch.tensor([[(*p, i) for p in products] for i in range(width)])
+    where: list[slice | Tensor] = [slice(None), *index.unbind(-1)]
     total: Tensor | None = None
-    for degree, weight in by_degree.items():
+    for degree, weight in zip(range(order, 0, -1), weights, strict=True):
         couplings = part.U_tensors(degree).detach().cpu().double()
         if couplings.dim() == degree + 1:  # scalars have no axis of components
             couplings = couplings.unsqueeze(0)
         # The other n - d indices are those of the 1 in X.
         padded = couplings.new_zeros((len(couplings), *[width] * order, couplings.shape[-1]))
-        inner = (slice(None), *[slice(width - 1)] * degree, *[width - 1] * (order - degree))
-        padded[inner] = couplings
+        inner: list[slice | int] = [slice(width - 1)] * degree
+        padded[(slice(None), *inner, *[width - 1] * (order - degree))] = couplings
         symmetric = torch.zeros_like(padded)
         for axes in permutations(range(1, order + 1)):
             symmetric += padded.permute(0, *axes, order + 1)
         symmetric /= factorial(order)
-        chosen = symmetric[(slice(None), *(torch.from_numpy(index[..., k]) for k in range(order)))]
+        chosen = symmetric[tuple(where)]
         kept = weight.detach().cpu().double()[list(columns)]
         term = torch.einsum("wipk,ekc->ecwip", chosen, kept)
         total = term if total is None else total + term
@@ -122,7 +119,9 @@ def _coefficients(
 
 
 def _partials(inputs: Tensor, coefficients: Tensor, products: Tensor, counts: list[int]) -> Tensor:
-    """Return G (channels, w i, N) of inputs X (l + 1, channels, N), nodes sorted by element."""
+    """Return G (channels, N, w i) of inputs X (channels, N, l + 1), nodes sorted by element."""
+    # Components first: products are then taken along whole rows.
+    inputs = inputs.permute(2, 0, 1).contiguous()
     results = []
     for values, weights in zip(torch.split(inputs, counts, dim=2), coefficients, strict=True):
         if values.shape[2] == 0:
@@ -132,14 +131,14 @@ def _partials(inputs: Tensor, coefficients: Tensor, products: Tensor, counts: li
         for step, index in enumerate(products):
             factor = values.index_select(0, index)
             power = factor if step == 0 else power * factor
-        results.append(torch.bmm(weights, power.transpose(0, 1)))
-    return results[0] if len(results) == 1 else torch.cat(results, dim=2)
+        results.append(torch.bmm(power.permute(1, 2, 0), weights))
+    return results[0] if len(results) == 1 else torch.cat(results, dim=1)
 
 
 def _sorted_inputs(features: Tensor, order: Tensor) -> Tensor:
-    """Return X (l + 1, channels, N) from x (N, channels, l), nodes in a given order."""
-    values = features.index_select(0, order).permute(2, 1, 0)
-    return torch.cat([values, torch.ones_like(values[:1])])
+    """Return X (channels, N, l + 1) from x (N, channels, l), nodes in a given order."""
+    values = features.index_select(0, order).transpose(0, 1)
+    return torch.cat([values, torch.ones_like(values[..., :1])], dim=2)
 
 
 class _Contract(torch.autograd.Function):
@@ -157,13 +156,13 @@ class _Contract(torch.autograd.Function):
     ) -> Tensor:
         inputs = _sorted_inputs(features, order)
         partials = _partials(inputs, coefficients, products, counts)
-        # (channels, w, i, N)
-        partials = partials.unflatten(1, (-1, len(inputs)))
-        values = (partials * inputs.transpose(0, 1).unsqueeze(1)).sum(dim=2)
+        # (channels, N, w, i)
+        partials = partials.reshape(*partials.shape[:2], -1, inputs.shape[2])
+        values = torch.matmul(partials, inputs.unsqueeze(3)).squeeze(3)
         ctx.save_for_backward(features, coefficients, products, order, partials)
         ctx.counts, ctx.degree = counts, degree
-        result = values.new_empty((values.shape[2], *values.shape[:2]))
-        return result.index_copy_(0, order, values.permute(2, 0, 1))
+        result = values.new_empty((len(features), len(values), values.shape[2]))
+        return result.index_copy_(0, order, values.transpose(0, 1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -171,8 +170,9 @@ class _Contract(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: G must depend on x
             inputs = _sorted_inputs(features, order)
             partials = _partials(inputs, coefficients, products, ctx.counts)
-            partials = partials.unflatten(1, (-1, len(inputs)))
-        incoming = gradient.index_select(0, order).permute(1, 2, 0).unsqueeze(2)
-        values = ctx.degree * (incoming * partials[:, :, :-1]).sum(dim=1)
-        back = torch.zeros_like(features).index_copy(0, order, values.permute(2, 0, 1))
+            partials = partials.reshape(*partials.shape[:2], -1, inputs.shape[2])
+        incoming = ctx.degree * gradient.index_select(0, order).transpose(0, 1).unsqueeze(2)
+        # (channels, N, i), of which the last belongs to the 1
+        values = torch.matmul(incoming, partials)[:, :, 0, :-1]
+        back = torch.zeros_like(features).index_copy(0, order, values.transpose(0, 1))
         return back, None, None, None, None, None

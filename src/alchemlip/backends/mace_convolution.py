@@ -52,7 +52,7 @@ class ReceiverBlocks:
         """Return values (E, F) of the site edges at the places (M', F), 0 at empty ones."""
         if self.site_edge is None:
             return values
-        extended = torch.cat([values, torch.zeros_like(values[:1])])
+        extended = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
         return extended.index_select(0, self.site_edge)
 
 
@@ -75,7 +75,7 @@ def receiver_blocks(tables: MessageTables, n_site_edges: int) -> ReceiverBlocks:
         edges.append(by_receiver[np.where(filled, first[rows, None] + place, n_edges)].reshape(-1))
     edge = np.concatenate(edges)
     at_places = np.append(site_edge, n_site_edges)[edge]
-    in_order = len(at_places) == n_site_edges and bool((at_places == site_edge[:n_edges]).all())
+    in_order = np.array_equal(at_places, np.arange(n_site_edges))
     position = None
     if len(batches) > 1:
         position = np.empty(tables.n_rows, dtype=np.int64)
@@ -160,11 +160,11 @@ class Convolution(nn.Module):
             return rows.index_add(0, edge_index[1], messages)
         parts = torch.split(features, [self.channels * m for m in self.senders], dim=1)
         sent = [
-            part.unflatten(1, (self.channels, m)).transpose(1, 2).index_select(0, edge_index[0])
+            part.reshape(-1, self.channels, m).transpose(1, 2).index_select(0, edge_index[0])
             for part, m in zip(parts, self.senders, strict=True)
         ]
         angles = torch.split(harmonics @ self.couplings, [m * k for _, m, k, _ in self.paths], 1)
-        radial = weights.unflatten(1, (len(self.paths), self.channels)).unbind(1)
+        radial = weights.reshape(-1, len(self.paths), self.channels).unbind(1)
         sizes = [n * places for n, places in blocks.shapes]
         results: list[Tensor] = [features] * len(self.paths)
         for weight, angle, (source, m, k, target) in zip(radial, angles, self.paths, strict=True):
@@ -175,7 +175,10 @@ class Convolution(nn.Module):
                     t.reshape(n, places * m, k),
                 )
                 for a, t, (n, places) in zip(
-                    weighted.split(sizes), angle.split(sizes), blocks.shapes, strict=True
+                    torch.split(weighted, sizes),
+                    torch.split(angle, sizes),
+                    blocks.shapes,
+                    strict=True,
                 )
             ]
             results[target] = (batches[0] if len(batches) == 1 else torch.cat(batches)).flatten(1)
@@ -205,7 +208,7 @@ def _couplings(product: Any, paths: list[tuple[int, int, int, int]]) -> Tensor:
     with torch.no_grad():
         table = product(
             first.repeat_interleave(n_second, dim=0), second.repeat(n_first, 1), ones
-        ).unflatten(0, (n_first, n_second))
+        ).reshape(n_first, n_second, -1)
     slices = product.irreps_out.slices()
     columns = [
         table[starts[source] : starts[source] + m, :, slices[target].start :][:, :, :k]
