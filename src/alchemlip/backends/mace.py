@@ -110,7 +110,7 @@ class MACEBackend:
             model = keep_elements(model, list(present)) if key else copy.deepcopy(model)
             if len(self._hooked) >= 8:  # a search over many elements must not pile up models
                 self._hooked.pop(next(iter(self._hooked)))
-            self._hooked[key] = _HookedModel(model, self.head)
+            self._hooked[key] = _HookedModel(model, self.head, self.forms[0])
         attributes = torch.nn.functional.one_hot(
             self._column[graph.node_number], len(self.numbers)
         ).to(self.dtype)
@@ -133,9 +133,10 @@ def _head(heads: list[str], wanted: str | None, name: str) -> int:
 class _HookedModel:
     """A MACE network with the hooks that put occupancies into its messages."""
 
-    def __init__(self, model: Any, head: int) -> None:
+    def __init__(self, model: Any, head: int, preferred: Form) -> None:
         self._model = model
         self._head = head
+        self._preferred = preferred
         self._now: _Inputs | None = None
         self._embedding_energy: Tensor | None = None
         self._hook()
@@ -148,7 +149,9 @@ class _HookedModel:
         attributes: Tensor,
         form: Form,
     ) -> Tensor:
-        self._now = _Inputs(graph, edge_vectors, occupancies, form)
+        # The form that is only the reference of another keeps to mace's own convolution.
+        batched = form == self._preferred
+        self._now = _Inputs(graph, edge_vectors, occupancies, form, batched)
         self._embedding_energy = None
         n_nodes = len(attributes)
         none = edge_vectors.new_zeros((0, 3))
@@ -195,10 +198,10 @@ class _HookedModel:
         model.radial_embedding.register_forward_hook(self._radial)
         for block in model.interactions:
             block.register_forward_pre_hook(self._edges, with_kwargs=True)
+            if can_fuse(block.conv_tp):
+                block.conv_tp = Convolution(block.conv_tp, lambda: self._inputs.blocks)
+                block.conv_fusion = True  # mace then leaves the sum to conv_tp
             if type(block).__name__ in LINEAR_BLOCKS:
-                if can_fuse(block.conv_tp):
-                    block.conv_tp = Convolution(block.conv_tp, lambda: self._inputs.blocks)
-                    block.conv_fusion = True  # mace then leaves the sum to conv_tp
                 block.linear_up.register_forward_hook(
                     lambda _, __, features: self._inputs.tables.collapse(
                         features, self._inputs.occupancies
@@ -226,7 +229,7 @@ class _HookedModel:
         inputs = self._inputs
         if hasattr(module, "distance_transform"):
             # It depends on which elements meet: one length per message edge.
-            lengths = inputs.tables.on_edges(inputs.lengths)
+            lengths = inputs.on_edges(inputs.lengths, empty=1.0)
             return (lengths, arguments[1], inputs.edge_index, arguments[3])
         return (inputs.lengths, *arguments[1:])
 
@@ -238,7 +241,7 @@ class _HookedModel:
         if not hasattr(module, "distance_transform"):
             features = inputs.on_edges(features)
             cutoff = None if cutoff is None else inputs.on_edges(cutoff)
-        weights = inputs.tables.edge_weights(inputs.occupancies)
+        weights = inputs.edge_weights()
         if weights is None:
             return features, cutoff
         return features, weights if cutoff is None else cutoff * weights
@@ -273,21 +276,34 @@ class _HookedModel:
 class _Inputs:
     """What the hooks of one evaluation need."""
 
-    def __init__(self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        edge_vectors: Tensor,
+        occupancies: Tensor,
+        form: Form,
+        batched: bool,
+    ) -> None:
         self.graph = graph
         self.edge_vectors = edge_vectors
         self.occupancies = occupancies
         self.tables: MessageTables = graph.tables(form)
         self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
-        # In the expanded form edges stay edges: it is the reference.
         self.blocks: ReceiverBlocks | None = None
-        if form == "factorised":
+        if batched:
             self.blocks = receiver_blocks(self.tables, len(edge_vectors))
         rows = self.blocks or self.tables
         self.edge_index = torch.stack([rows.sender, rows.receiver])
 
-    def on_edges(self, values: Tensor) -> Tensor:
+    def on_edges(self, values: Tensor, empty: float = 0.0) -> Tensor:
         """Return values (E, F) of the site edges on the edges that the network sees."""
         if self.blocks is not None:
-            return self.blocks.on_places(values)
+            return self.blocks.on_places(values, empty)
         return self.tables.on_edges(values)
+
+    def edge_weights(self) -> Tensor | None:
+        """Return the weight of each edge that the network sees, 0 where there is none."""
+        weights = self.tables.edge_weights(self.occupancies)
+        if weights is None or self.blocks is None:
+            return weights
+        return self.blocks.messages_on_places(weights)

@@ -36,6 +36,7 @@ class ReceiverBlocks:
 
     Attributes:
         shapes: (receivers, places) of each batch; M' places in all.
+        edge: (M',) message edge at each place, the number of message edges at empty places.
         site_edge: (M',) site edge at each place, the number of site edges at empty places; None
             where places are the site edges in order.
         sender, receiver: (M',) rows; a place without an edge has sender 0.
@@ -43,17 +44,25 @@ class ReceiverBlocks:
     """
 
     shapes: tuple[tuple[int, int], ...]
+    edge: Tensor
     site_edge: Tensor | None
     sender: Tensor
     receiver: Tensor
     position: Tensor | None
 
-    def on_places(self, values: Tensor) -> Tensor:
-        """Return values (E, F) of the site edges at the places (M', F), 0 at empty ones."""
+    def on_places(self, values: Tensor, empty: float = 0.0) -> Tensor:
+        """Return values (E, F) of the site edges at the places (M', F), ``empty`` elsewhere."""
         if self.site_edge is None:
             return values
-        extended = torch.cat([values, values.new_zeros((1, *values.shape[1:]))])
-        return extended.index_select(0, self.site_edge)
+        return _extended(values, empty).index_select(0, self.site_edge)
+
+    def messages_on_places(self, values: Tensor) -> Tensor:
+        """Return values (M, F) of the message edges at the places (M', F), 0 elsewhere."""
+        return _extended(values, 0.0).index_select(0, self.edge)
+
+
+def _extended(values: Tensor, last: float) -> Tensor:
+    return torch.cat([values, values.new_full((1, *values.shape[1:]), last)])
 
 
 def receiver_blocks(tables: MessageTables, n_site_edges: int) -> ReceiverBlocks:
@@ -86,6 +95,7 @@ def receiver_blocks(tables: MessageTables, n_site_edges: int) -> ReceiverBlocks:
 
     return ReceiverBlocks(
         shapes=tuple((len(rows), places) for rows, places in batches),
+        edge=tensor(edge),
         site_edge=None if in_order else tensor(at_places),
         sender=tensor(np.append(sender, 0)[edge]),
         receiver=tensor(np.concatenate([np.repeat(rows, places) for rows, places in batches])),
