@@ -3,7 +3,7 @@ BIN := .venv/bin
 BIN_MACE := .venv-mace/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark validate clean
+.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -45,11 +45,15 @@ unit: setup
 ## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
-		tests/test_mace.py tests/test_trained_mace.py
+		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
+
+## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
+benchmark-mace: setup-mace
+	$(BIN_MACE)/python benchmarks/mace_cost.py
 
 ## validate: slow physics against explicit supercells (tens of minutes)
 validate: setup

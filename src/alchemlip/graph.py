@@ -237,6 +237,12 @@ class Graph:
         """The tables of the embedding form: the plain graph of the sites."""
         return _site_tables(self.arrays, self.device)
 
+    @cached_property
+    def uncorrelated(self) -> MessageTables:
+        """The expanded tables, had every group been independent."""
+        untied = replace(self.arrays, node_tie=np.full_like(self.arrays.node_tie, PURE))
+        return _expanded_tables(untied, self.device)
+
     def tables(self, form: Form) -> MessageTables:
         """Return the tables of a form."""
         if form == "embedding":
