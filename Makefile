@@ -59,6 +59,7 @@ benchmark-mace: setup-mace
 validate: setup
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
+	$(BIN)/python benchmarks/validate_ensemble.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

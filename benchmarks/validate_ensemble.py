@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -90,12 +89,10 @@ def main() -> None:
             read(STRUCTURES / line.file), {line.element: dict.fromkeys(line.species, 0.5)}
         )
         settings = RelaxationSettings(fmax=2e-3, smax=line.smax, keep_symmetry=True, max_steps=300)
-        start = perf_counter()
         folder = HERE / "runs" / f"ensemble-{name}"
         inputs = scan_inputs(mixture, ensemble, line.element, 11, settings)
         store = ResultFolder(folder, "scan", inputs)
         points = scan(mixture, ensemble, points=11, folder=store, settings=settings)
-        seconds = perf_counter() - start
         points = sorted(points, key=lambda point: point.x[1])
         records = [point.record for point in points]
         plot_scan(
@@ -125,7 +122,7 @@ def main() -> None:
                 f"{1e3 * middle['mixing_energy_eV_per_atom']:.1f} ± "
                 f"{1e3 * middle['mixing_energy_eV_per_atom_spread']:.1f}",
                 f"{sum(record['converged'] for record in records)} of {len(records)}",
-                f"{seconds:.0f}",
+                str(sum(r["evaluations"] + r["evaluations_of_members"] for r in records)),
             ]
         )
     environment = describe()
@@ -139,7 +136,7 @@ def main() -> None:
         "mixing energy at 1/2 (meV/site)",
         "ensemble",
         "converged",
-        "s",
+        "evaluations",
     ]
     fill(PAGE, {"table": table(header, rows), "environment": as_markdown(environment)})
 
