@@ -183,19 +183,23 @@ def test_the_model_that_came_in_is_left_alone(drop_absent: bool) -> None:
     assert all(can_fuse(block.conv_tp) for block in model.interactions)
 
 
-def test_sums_of_one_hot_vectors_need_their_own_reduction() -> None:
-    """With ``one_hot=False`` a node may be a little of several elements, as in the network."""
+@pytest.mark.parametrize("largest", [0, 2**28])
+def test_many_elements(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network reduced to some elements is the network, whether or not polynomials fit."""
+    monkeypatch.setattr("alchemlip.backends.mace_elements.LARGEST", largest)
     model = model_of({"blocks": ("Residual", "Residual")})
     columns = [NUMBERS.index(number) for number in (11, 17, 19)]
-    mixed = torch.zeros(5, len(NUMBERS), dtype=torch.float64)
-    mixed[:, columns] = torch.rand(5, 3, dtype=torch.float64)
-    reduced = keep_elements(model, columns, one_hot=False)
+    one_hot = torch.zeros(5, len(NUMBERS), dtype=torch.float64)
+    one_hot[range(5), [columns[kind] for kind in (0, 2, 1, 0, 2)]] = 1.0
+    reduced = keep_elements(model, columns)
     for product, kept in zip(model.products, reduced.products, strict=True):
+        own = isinstance(kept.symmetric_contractions, ElementContraction)
+        assert own == (largest > 0)
         width = product.symmetric_contractions.contractions[0].U_tensors(1).shape[-2]
         features = torch.randn(5, 8, width, dtype=torch.float64)
         torch.testing.assert_close(
-            kept.symmetric_contractions(features, mixed),
-            product.symmetric_contractions(features, mixed),
+            kept.symmetric_contractions(features, one_hot),
+            product.symmetric_contractions(features, one_hot),
             rtol=0,
             atol=1e-12,
         )

@@ -2,8 +2,8 @@
 
 The symmetric contraction and the selector tensor products multiply one-hot vectors of all elements
 that a model covers (89 in released models) with weights of each. Keeping the columns of the
-elements that are present changes no result. Where every node is one element, the contraction
-becomes one polynomial per element.
+elements that are present changes no result. The contraction becomes one polynomial per element,
+unless so many are present that their coefficients would fill the memory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from alchemlip.backends.mace_contraction import LARGEST, ElementContraction, polynomial_bytes
 
 
-def keep_elements(model: Any, columns: list[int], one_hot: bool = True) -> Any:
+def keep_elements(model: Any, columns: list[int]) -> Any:
     """Return a copy of a MACE network that holds the weights of some elements only.
 
     Args:
         model: the network, which is left alone.
         columns: positions of the elements to keep in ``model.atomic_numbers``.
-        one_hot: whether every node is one element; False allows sums of one-hot vectors.
 
     Returns:
         A network that takes the same inputs, one-hot vectors of all elements included. Parts in
@@ -40,7 +39,7 @@ def keep_elements(model: Any, columns: list[int], one_hot: bool = True) -> Any:
             continue
         agnostic = getattr(product, "use_agnostic_product", False)
         kept = [0] if agnostic else columns
-        if one_hot and polynomial_bytes(contraction, len(kept)) <= LARGEST:
+        if polynomial_bytes(contraction, len(kept)) <= LARGEST:
             product.symmetric_contractions = ElementContraction(contraction, kept)
         elif not agnostic:
             _reduce_contraction(contraction, columns)
