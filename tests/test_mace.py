@@ -102,16 +102,16 @@ def test_dropping_absent_elements_changes_nothing(blocks: tuple[str, str]) -> No
 def test_form_follows_from_the_architecture() -> None:
     """Factorised where messages are linear in the sender and know no receiver."""
     forms = {
-        ("", "Residual"): ("factorised", "expanded"),
-        ("Density", "DensityResidual"): ("expanded",),
-        ("AttResidual", "AttResidual"): ("expanded",),
-        ("ResidualNonLinear", "ResidualNonLinear"): ("expanded",),
+        ("", "Residual"): ("factorised", "expanded", "embedding"),
+        ("Density", "DensityResidual"): ("expanded", "embedding"),
+        ("AttResidual", "AttResidual"): ("expanded", "embedding"),
+        ("ResidualNonLinear", "ResidualNonLinear"): ("expanded", "embedding"),
     }
     for blocks, expected in forms.items():
         model = model_of({"blocks": blocks})
         assert MACEBackend("m", model, CPU, torch.float64).forms == expected
     agnesi = model_of({"blocks": ("", "Residual"), "transform": "Agnesi"})
-    assert MACEBackend("m", agnesi, CPU, torch.float64).forms == ("expanded",)
+    assert MACEBackend("m", agnesi, CPU, torch.float64).forms == ("expanded", "embedding")
 
 
 @pytest.fixture
