@@ -1,0 +1,145 @@
+"""Composition design: targets are met, constraints kept, stops survived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
+from alchemlip.composition_constraints import CompositionConstraints
+from alchemlip.design import Goal, design
+from alchemlip.properties import energy, lattice_parameter, property_of
+from crystals import example
+
+A = lattice_parameter("a")
+
+
+@pytest.fixture
+def salt() -> Mixture:
+    """Almost pure; K has not begun."""
+    return Mixture.from_elements(example("NaCl"), {"Na": {"Li": 0.001, "Na": 0.999, "K": 0.0}})
+
+
+def test_lattice_match_from_a_vertex(salt: Mixture, potential: AlchemicalPotential) -> None:
+    result = design(salt, potential, [Goal(A, "target", 5.9)])
+    assert result.converged
+    assert result.composition["Na:K"] > 0.2
+    assert len(result.points) <= 6
+    settings = RelaxationSettings(fmax=1e-4, smax=1e-4, keep_symmetry=True)
+    again = relax(result.mixture, potential, settings)
+    assert np.linalg.norm(again.mixture.cell[0]) == pytest.approx(5.9, abs=1.1e-3)
+
+
+def test_two_targets_by_two_groups(potential: AlchemicalPotential) -> None:
+    """As many goals as freedoms: lattice parameter and mixing of anions fixed by energy."""
+    spec = {"Na": {"Na": 0.7, "K": 0.3}, "Cl": {"Cl": 0.8, "Br": 0.2}}
+    mixture = Mixture.from_elements(example("NaCl"), spec)
+    wanted = Mixture.from_elements(
+        example("NaCl"), {"Na": {"Na": 0.4, "K": 0.6}, "Cl": {"Cl": 0.5, "Br": 0.5}}
+    )
+    settings = RelaxationSettings(fmax=1e-5, smax=1e-5, keep_symmetry=True)
+    there = relax(wanted, potential, settings)
+    goals = [
+        Goal(A, "target", float(np.linalg.norm(there.mixture.cell[0])), tolerance=1e-5),
+        Goal(energy(), "target", there.evaluation.energy / 8, tolerance=1e-5),
+    ]
+    result = design(mixture, potential, goals, settings=settings)
+    assert result.converged
+    assert list(result.composition.values()) == pytest.approx([0.4, 0.6, 0.5, 0.5], abs=2e-3)
+
+
+def test_out_of_reach(salt: Mixture, potential: AlchemicalPotential) -> None:
+    """The largest that there is, and where."""
+    result = design(salt, potential, [Goal(A, "target", 7.9)])
+    assert not result.converged
+    assert result.composition["Na:K"] == pytest.approx(1.0)
+    assert "out of reach" in result.message
+    assert "a_A = 6.3" in result.message
+
+
+def test_minimum_under_a_limit(salt: Mixture, potential: AlchemicalPotential) -> None:
+    """The lowest energy is pure LiCl; a limit on a stops there, with a binding limit."""
+    free = design(salt, potential, [Goal(energy(), "minimise")])
+    assert free.converged
+    assert free.composition["Na:Li"] == pytest.approx(1.0, abs=1e-6)
+    goals = [Goal(energy(), "minimise"), Goal(A, "at least", 5.6)]
+    bound = design(salt, potential, goals)
+    assert bound.converged
+    assert bound.values["a_A"] == pytest.approx(5.6, abs=1e-3)
+
+
+def test_constraints_are_kept_exactly(salt: Mixture, potential: AlchemicalPotential) -> None:
+    constraints = (
+        CompositionConstraints(salt).bounded("Na:Li", 0.1, 0.1).related("Na:K - Na:Na <= 0.2")
+    )
+    result = design(salt, potential, [Goal(A, "target", 5.95)], constraints)
+    assert result.converged
+    assert result.violation <= 1e-12
+    assert result.composition["Na:Li"] == pytest.approx(0.1, abs=1e-14)
+    for point in result.points:
+        assert constraints.violation(point.x) <= 1e-12
+
+
+def test_charge_balance(potential: AlchemicalPotential) -> None:
+    """Y3+ on Ce4+ sites is paid for by oxygen vacancies: [Va] = x(Y) / 4 per oxygen site."""
+    mixture = Mixture.from_elements(
+        example("CeO2"),
+        {"Ce": {"Ce": 0.9, "Zr": 0.0, "Y": 0.1}, "O": {"O": 1.0, "Va": 0.0}},
+    )
+    charges = {"Ce": 4, "Zr": 4, "Y": 3, "O": -2}
+    constraints = CompositionConstraints(mixture).charge_balanced(charges)
+    start = constraints.nearest(mixture.composition)
+    assert constraints.violation(start) <= 1e-12
+    assert start[4] == pytest.approx(start[2] / 4, abs=1e-12)
+    result = design(mixture, potential, [Goal(A, "target", 5.42)], constraints)
+    assert result.converged
+    assert result.violation <= 1e-12
+    found = result.composition
+    assert found["O:Va"] == pytest.approx(found["Ce:Y"] / 4, abs=1e-12)
+
+
+def test_a_stopped_design_goes_on(
+    salt: Mixture, potential: AlchemicalPotential, tmp_path: Path
+) -> None:
+    goals = [Goal(A, "target", 5.9, tolerance=1e-5)]
+    whole = design(salt, potential, goals)
+    seen = []
+
+    def stop(point: object, _: float) -> None:
+        seen.append(point)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        design(salt, potential, goals, folder=tmp_path / "run", on_point=stop)
+    calls = []
+    original = potential.evaluate
+    potential.evaluate = lambda *a, **k: (calls.append(1), original(*a, **k))[1]  # type: ignore[method-assign,assignment]
+    try:
+        again = design(salt, potential, goals, folder=tmp_path / "run")
+    finally:
+        del potential.evaluate  # type: ignore[method-assign]
+    assert again.composition == pytest.approx(whole.composition, abs=1e-9)
+    assert len(calls) < whole.evaluations
+
+
+def test_bad_input(salt: Mixture, potential: AlchemicalPotential) -> None:
+    constraints = CompositionConstraints(salt)
+    clash = constraints.bounded("Na:Li", 0.7, 1.0).related("Na:K >= 0.5")
+    with pytest.raises(InputError, match=r"one of: Na:Li >= 0.7; Na:K >= 0.5"):
+        design(salt, potential, [Goal(A, "target", 5.9)], clash)
+    with pytest.raises(InputError, match="no component 'Na:Rb'"):
+        constraints.bounded("Na:Rb", 0, 1)
+    with pytest.raises(InputError, match="cannot read"):
+        constraints.related("Na:K is small")
+    with pytest.raises(InputError, match="K has no oxidation state"):
+        constraints.charge_balanced({"Na": 1, "Li": 1, "Cl": -1})
+    with pytest.raises(InputError, match="needs a value"):
+        Goal(A, "target")
+    with pytest.raises(InputError, match="needs a goal"):
+        design(salt, potential, [])
+    loose = RelaxationSettings(max_steps=1)
+    with pytest.raises(InputError, match=r"at Na:Li 0.0010, .* did not converge in 1 steps"):
+        design(salt, potential, [Goal(property_of("volume"), "minimise")], settings=loose)

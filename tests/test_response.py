@@ -1,0 +1,148 @@
+"""Derivatives of relaxed properties against differences of whole relaxations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
+from alchemlip.properties import Property, lattice_parameter, property_of, stress
+from alchemlip.response import Response, response
+from conftest import POTENTIALS, loaded
+from crystals import example
+
+TIGHT = {"fmax": 1e-6, "smax": 1e-6, "keep_symmetry": True, "max_steps": 1000}
+
+
+def relaxed_response(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    properties: Sequence[Property],
+    settings: RelaxationSettings,
+) -> tuple[Mixture, list[Response]]:
+    result = relax(mixture, potential, settings)
+    assert result.converged
+    return result.mixture, response(result.mixture, potential, properties, settings)
+
+
+def check_against_relaxations(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    properties: Sequence[Property],
+    settings: RelaxationSettings,
+    step: float = 2e-3,
+) -> list[Response]:
+    """Along an exchange of the first and last component, to 1e-4 relative."""
+    group = mixture.groups[0]
+    direction = np.zeros(len(group.components))
+    direction[[0, -1]] = 1.0, -1.0
+    relaxed, exact = relaxed_response(mixture, potential, properties, settings)
+    values = {}
+    for factor in (-2, -1, 1, 2):
+        x = group.composition + factor * step * direction
+        moved = relaxed.with_composition(group.name, x)
+        _, found = relaxed_response(moved, potential, properties, settings)
+        values[factor] = np.array([item.value for item in found])
+    numerical = (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
+    for item, expected in zip(exact, numerical, strict=True):
+        slope = item.gradient[: len(direction)] @ direction
+        assert slope == pytest.approx(expected, rel=1e-4), item.name
+    return exact
+
+
+def test_cubic_crystal(potential: AlchemicalPotential) -> None:
+    """One free coordinate: symmetry makes every adjoint a single product."""
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}})
+    settings = RelaxationSettings(**TIGHT)
+    names = ("a", "volume", "energy")
+    exact = check_against_relaxations(
+        mixture, potential, [property_of(name) for name in names], settings
+    )
+    assert max(item.products for item in exact) == 1
+    # At a minimum only the explicit part of the energy is left (Hellmann and Feynman).
+    np.testing.assert_allclose(exact[2].gradient, exact[2].fixed, rtol=1e-5)
+    # Without symmetry the same, by more products.
+    relaxed = relax(mixture, potential, settings).mixture
+    plain = response(relaxed, potential, [lattice_parameter("a")], settings, use_symmetry=False)
+    assert plain[0].gradient == pytest.approx(exact[0].gradient, rel=1e-5)
+
+
+def test_under_pressure(potential: AlchemicalPotential) -> None:
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.6, "K": 0.4}})
+    settings = RelaxationSettings(pressure=3.0, **TIGHT)
+    properties = [property_of("volume"), property_of("energy")]
+    check_against_relaxations(mixture, potential, properties, settings)
+
+
+def test_wurtzite_with_internal_coordinate(potential: AlchemicalPotential) -> None:
+    mixture = Mixture.from_elements(example("AlN_hex"), {"Al": {"Al": 0.7, "Ga": 0.3}})
+    ratio = Property("c_over_a", lambda state: state.cell[2].norm() / state.cell[0].norm())
+    check_against_relaxations(
+        mixture,
+        potential,
+        [lattice_parameter("a"), lattice_parameter("c"), ratio],
+        RelaxationSettings(**TIGHT),
+    )
+
+
+def test_epitaxial_stress(potential: AlchemicalPotential) -> None:
+    """In-plane stress at a fixed substrate, c and internal coordinates relaxed."""
+    mixture = Mixture.from_elements(example("AlN_hex"), {"Al": {"Al": 0.7, "Ga": 0.3}})
+    settings = RelaxationSettings(cell="zz", **TIGHT)
+    exact = check_against_relaxations(
+        mixture, potential, [stress("in-plane"), lattice_parameter("c")], settings
+    )
+    assert abs(exact[0].value) > 0.1
+
+
+def test_fixed_cell(potential: AlchemicalPotential) -> None:
+    mixture = Mixture.from_elements(example("CeO2"), {"Ce": {"Ce": 0.5, "Zr": 0.5}})
+    settings = RelaxationSettings(**{**TIGHT, "cell": "fixed"})
+    check_against_relaxations(
+        mixture, potential, [property_of("pressure"), property_of("stress-xx")], settings
+    )
+
+
+def test_free_sites_and_vacancies(potential: AlchemicalPotential) -> None:
+    """Two groups, one on half of its element's sites: less symmetry, inner relaxation."""
+    atoms = example("CeO2")
+    mixture = Mixture.from_elements(
+        atoms, {(0, 1): {"Ce": 0.6, "Zr": 0.4}, "O": {"O": 0.95, "Va": 0.05}}
+    )
+    settings = RelaxationSettings(**TIGHT)
+    exact = check_against_relaxations(
+        mixture, potential, [lattice_parameter("a"), lattice_parameter("c")], settings
+    )
+    assert abs(exact[0].value - exact[1].value) > 1e-3
+
+
+def test_one_element_is_no_change(potential: AlchemicalPotential) -> None:
+    """Turning an atom into its own element moves nothing: the exchange derivative is 0."""
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.5, "K": 0.5}})
+    group = mixture.groups[0]
+    numbers = np.array([[11, 11]] * len(group.sites))
+    twice = replace(mixture, groups=(replace(group, species=numbers, components=("p", "q")),))
+    settings = RelaxationSettings(**TIGHT)
+    _, found = relaxed_response(
+        twice, potential, [property_of("a"), property_of("energy")], settings
+    )
+    for item in found:
+        assert item.gradient[0] == pytest.approx(item.gradient[1], abs=1e-8)
+
+
+def test_bad_input(potential: AlchemicalPotential) -> None:
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.5, "K": 0.5}})
+    with pytest.raises(InputError, match="need dtype='float64'"):
+        response(mixture, loaded(POTENTIALS[0], "float32"), [property_of("a")])
+    with pytest.raises(InputError, match="no single number"):
+        response(mixture, potential, [Property("cell", lambda state: state.cell)])
+    with pytest.raises(InputError, match="there is no property 'b/a'"):
+        property_of("b/a")
+    # Far beyond its equilibrium volume a crystal has no restoring force.
+    atoms = example("NaCl")
+    atoms.set_cell(1.25 * atoms.cell.array, scale_atoms=True)
+    with pytest.raises(InputError, match="unstable"):
+        response(mixture.with_geometry(atoms), potential, [property_of("a")])
