@@ -66,6 +66,7 @@ def chgnet(version: str) -> PotentialCase:
         name,
         lambda dtype: load_potential(name, device="cpu", dtype=dtype),
         lambda: chgnet_float64(version),
+        rounding=3e-6,
         step=2e-5,  # up to 31 radial and 15 angular waves
     )
 

@@ -76,7 +76,7 @@ def relaxation_settings(**options: Any) -> RelaxationSettings:
         return RelaxationSettings(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        name, message = first["loc"][0], first["msg"]
+        name, message = first["loc"][0], first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             known = ", ".join(RelaxationSettings.model_fields)
             raise InputError(
