@@ -23,9 +23,9 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from alchemlip import AlchemicalPotential, Mixture, load_potential, relax
-from alchemlip.disorder.hessian import occupancy_hessian
+from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian
 from alchemlip.disorder.ordered_structures import decided
-from alchemlip.disorder.random_alloy import random_energy
+from alchemlip.disorder.ordering import covariance
 from environment import as_markdown, describe
 from pages import fill, table
 
@@ -96,7 +96,7 @@ def measure(potential: AlchemicalPotential, compound: dict[str, Any]) -> dict[st
     relaxed = relax(cell, potential, cell="volume", keep_symmetry=True, fmax=1e-3, smax=1e-3)
     mixture = relaxed.mixture.repeat((2, 2, 2))
     hessian = occupancy_hessian(mixture, potential, "B")
-    random = random_energy(hessian, exact_composition=True)
+    random = canonical_random_energy(hessian)
     chosen, counts = arrangements(mixture)
     assert (counts == COUNTS).all()
     orderings = potential.evaluate(
@@ -116,6 +116,17 @@ def measure(potential: AlchemicalPotential, compound: dict[str, Any]) -> dict[st
         **{f"E{i}_eV_per_atom": float(energy) for i, energy in enumerate(energies)},
         "seconds": round(perf_counter() - start, 2),
     }
+
+
+def canonical_random_energy(hessian: OccupancyHessian) -> float:
+    """Return the second-order mean over all half-half arrangements of the cell, in eV."""
+    full = hessian.full()
+    own = np.einsum("iaib->ab", full)
+    other = full.sum(axis=(0, 2)) - own
+    n = len(hessian.sites)
+    return hessian.energy + 0.5 * float(
+        (covariance(hessian.composition) * (own - other / (n - 1))).sum()
+    )
 
 
 def finished(file: Path) -> dict[str, dict[str, str]]:
@@ -148,7 +159,10 @@ def run(name: str, file: Path) -> None:
                 writer.writeheader()
             writer.writerow(row)
         ordering = row["random_eV_per_atom"] - row["E5_eV_per_atom"]
-        print(f"{row['formula']:>20} {1e3 * ordering:8.2f} meV/atom {row['seconds']:6.1f} s", flush=True)
+        print(
+            f"{row['formula']:>20} {1e3 * ordering:8.2f} meV/atom {row['seconds']:6.1f} s",
+            flush=True,
+        )
 
 
 def roc_area(score: np.ndarray, ordered: np.ndarray) -> float:
@@ -157,9 +171,7 @@ def roc_area(score: np.ndarray, ordered: np.ndarray) -> float:
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
-def bootstrap(
-    scores: np.ndarray, ordered: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def bootstrap(scores: np.ndarray, ordered: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return ROC areas (RESAMPLES, n) of scores (n, N) over the same resampled compounds."""
     areas = []
     while len(areas) < RESAMPLES:
@@ -242,16 +254,24 @@ def draw(file: Path, picture: Path, name: str) -> None:
             if item["formula"] in rows and (item["exp_label"] == "rs") == (label == "rs")
         ]
         theirs = [
-            1e3 * (np.array([float(item[f"E{i}_eV_per_atom"]) for i in range(6)]) @ weights
-                   - float(item["E5_eV_per_atom"]))
+            1e3
+            * (
+                np.array([float(item[f"E{i}_eV_per_atom"]) for i in range(6)]) @ weights
+                - float(item["E5_eV_per_atom"])
+            )
             for item in chosen
         ]
         ours = [
-            1e3 * (float(rows[item["formula"]]["random_eV_per_atom"])
-                   - float(rows[item["formula"]]["E5_eV_per_atom"]))
+            1e3
+            * (
+                float(rows[item["formula"]]["random_eV_per_atom"])
+                - float(rows[item["formula"]]["E5_eV_per_atom"])
+            )
             for item in chosen
         ]
-        axis.plot(theirs, ours, "o", color=colour, ms=4.5, alpha=0.85, label=f"{text} in experiment")
+        axis.plot(
+            theirs, ours, "o", color=colour, ms=4.5, alpha=0.85, label=f"{text} in experiment"
+        )
     axis.set_xlabel("DFT, mean of the arrangements − rock salt (meV/atom)")
     axis.set_ylabel(f"{name}, random − rock salt (meV/atom)")
     axis.spines[["top", "right"]].set_visible(False)

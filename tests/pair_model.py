@@ -31,6 +31,16 @@ class PairModel:
 
     def matrix(self, mixture: Mixture) -> np.ndarray:
         """d2E/dp_ia dp_jb over all sites, (S, K, S, K); i = j holds a site's own images."""
+        key = (mixture.positions.tobytes(), mixture.cell.tobytes())
+        if key not in self._matrices:
+            self._matrices[key] = self._matrix(mixture)
+        return self._matrices[key]
+
+    @cached_property
+    def _matrices(self) -> dict[tuple[bytes, bytes], np.ndarray]:
+        return {}
+
+    def _matrix(self, mixture: Mixture) -> np.ndarray:
         atoms = Atoms(
             positions=mixture.positions,
             cell=mixture.cell,
@@ -115,9 +125,7 @@ def exchange(*shells: tuple[float, float]) -> PairModel:
 
     Like pairs also carry something that J does not see.
     """
-    pairs = {
-        distance: np.array([[0.11, -0.05], [-0.05, j - 0.21]]) for distance, j in shells
-    }
+    pairs = {distance: np.array([[0.11, -0.05], [-0.05, j - 0.21]]) for distance, j in shells}
     return PairModel((29, 79), pairs, np.array([0.3, -0.2]))
 
 

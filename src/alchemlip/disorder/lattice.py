@@ -1,4 +1,4 @@
-"""The lattice of the mixed sites: primitive cell, sublattices, and the waves that a supercell holds.
+"""The lattice of the mixed sites: primitive cell, sublattices, and the waves of a supercell.
 
 Cartesian wave vectors carry the factor 2 pi; fractional ones refer to the reciprocal of the
 primitive cell, so that the phase of a lattice vector n is exp(2 pi i k . n).

@@ -1,15 +1,15 @@
 """Ordered structures that ordering waves generate, and what the potential says of them.
 
-    waves = ordering_waves(interactions)
-    structures = ordered_structures(hessian, interactions, waves)
-    energies = ordered_energies(structures, potential)
+waves = ordering_waves(interactions)
+structures = ordered_structures(hessian, interactions, waves)
+energies = ordered_energies(structures, potential)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from alchemlip.potential import AlchemicalPotential
-
-
-class HessianWithGradient(Hessian, Protocol):
-    """An occupancy Hessian with what comes before it in the expansion."""
-
-    @property
-    def energy(self) -> float:
-        """Mean-field energy in eV."""
-
-    @property
-    def gradient(self) -> FloatArray:
-        """DE/dp_ia in eV, (M, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +58,7 @@ class OrderedStructure:
 
 
 def ordered_structures(
-    hessian: HessianWithGradient,
+    hessian: Hessian,
     interactions: PairInteractions,
     waves: Sequence[OrderingWave],
     *,
@@ -141,7 +129,7 @@ def ordered_energies(
     )
 
 
-def expanded_energy(hessian: HessianWithGradient, full: FloatArray, chosen: IntArray) -> float:
+def expanded_energy(hessian: Hessian, full: FloatArray, chosen: IntArray) -> float:
     """Return E + g . d + 1/2 d . H . d in eV for an arrangement (M,), d = 1-hot - p."""
     n_species = len(hessian.species)
     change = np.eye(n_species)[chosen] - np.asarray(hessian.composition)

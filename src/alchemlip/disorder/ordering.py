@@ -94,7 +94,7 @@ def stability_branches(interactions: PairInteractions, k: FloatArray) -> FloatAr
 
 def critical_temperature(eigenvalue: float) -> float:
     """Return -eigenvalue / k_B in K; 0 if the disordered state is stable at every temperature."""
-    return max(0.0, -eigenvalue / kB)
+    return max(0.0, -eigenvalue / float(kB))
 
 
 def ordering_waves(interactions: PairInteractions, count: int = 3) -> list[OrderingWave]:

@@ -19,6 +19,7 @@ from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.potential import AlchemicalPotential
 
+STEPS = tuple(index / 10 for index in range(11))
 MAX_BATCH = 2000
 """Most sites evaluated in one pass."""
 
@@ -73,7 +74,7 @@ def ordering_path(
     potential: AlchemicalPotential,
     group: str,
     chosen: IntArray,
-    etas: npt.ArrayLike = tuple(np.linspace(0.0, 1.0, 11)),
+    etas: npt.ArrayLike = STEPS,
 ) -> list[OrderingPoint]:
     """Return the energy and its derivative along the way to an ordered structure.
 
@@ -91,7 +92,9 @@ def ordering_path(
     for start in range(0, len(mixtures), per_pass):
         batch = mixtures[start : start + per_pass]
         results = potential.evaluate(batch, forces=False, stress=False)
-        for eta, mixed, result in zip(values[start : start + per_pass], batch, results, strict=True):
+        for eta, mixed, result in zip(
+            values[start : start + per_pass], batch, results, strict=True
+        ):
             assert result.composition_gradient is not None
             change = _direction(mixed, mixture, group)
             points.append(

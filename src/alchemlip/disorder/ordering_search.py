@@ -25,6 +25,10 @@ FLOOR = 1e-12
 """Smallest occupancy, so that logarithms stay finite."""
 COLDEST = 0.02
 """Last temperature of the annealing over the first."""
+NOISE = 0.3
+"""Noise on the fields, over the temperature."""
+RATE = 0.3
+"""Step of the descent times the temperature: 1 would jump to the mean-field fixed point."""
 TRIALS = 8
 """Exchanges that are tried in one pass for each seed."""
 
@@ -94,14 +98,20 @@ def search_ordering(
 
 
 def project(logarithms: FloatArray, counts: IntArray, tolerance: float = 1e-12) -> FloatArray:
-    """Return occupancies (..., M, K) nearest to exp(logarithms), rows summing to 1, columns to counts.
+    """Return the occupancies (..., M, K) of given row and column sums nearest to exp(logarithms).
+
+    Rows sum to 1, columns to the counts.
 
     Args:
         logarithms: (..., M, K); nearest is meant in relative entropy.
         counts: (K,) sites of each species, sum M.
         tolerance: of the column sums, relative to M.
     """
-    p = np.exp(logarithms - logarithms.max(axis=-1, keepdims=True))
+    # What a whole row or column has in common scales away; exponentials of it would overflow.
+    used = np.where(counts > 0, logarithms, np.nan)
+    centred = used - used.mean(axis=-2, keepdims=True)
+    centred -= np.nanmax(centred, axis=-1, keepdims=True)
+    p = np.exp(np.where(counts > 0, centred, -np.inf))
     for _ in range(2000):
         p = np.maximum(p, FLOOR * (counts > 0))
         columns = p.sum(axis=-2, keepdims=True)
@@ -161,24 +171,18 @@ def _anneal(
     centred = used - used.mean(axis=(0, 1))
     hot = max(float(np.ptp(centred, axis=2).mean()), 1e-6)
     p = project(rng.normal(scale=0.1, size=(seeds, m, k)) + np.log(counts / m + FLOOR), counts)
-    rate = np.full(seeds, 0.5)
-    before = np.full(seeds, np.inf)
     for step in range(steps):
         tau = hot * COLDEST ** (step / max(1, steps - 1))
-        energies, gradients = fields(p)
+        _, gradients = fields(p)
         logarithms = np.log(np.maximum(p, FLOOR))
-        free = energies + tau * (p * logarithms).sum(axis=(1, 2))
-        # A step that overshot is followed by shorter ones.
-        rate = np.where(free > before + 1e-9, 0.5 * rate, np.minimum(1.1 * rate, 1.0))
-        pull = gradients / tau + logarithms
-        p = project(logarithms - (rate * tau / hot)[:, None, None] ** 0.5 * pull, counts)
-        before = free
+        # Noise of the size of the temperature keeps seeds apart until they have chosen.
+        noise = NOISE * tau * rng.normal(size=p.shape)
+        pull = (gradients + noise) / tau + logarithms
+        p = project(logarithms - RATE * pull, counts)
     return np.log(np.maximum(p, FLOOR))
 
 
-def _exchange(
-    fields: _Fields, arrangements: IntArray, rounds: int
-) -> tuple[IntArray, FloatArray]:
+def _exchange(fields: _Fields, arrangements: IntArray, rounds: int) -> tuple[IntArray, FloatArray]:
     """Exchange pairs of sites while that lowers the energy; return arrangements and energies."""
     best = arrangements.copy()
     identity = np.eye(fields.k)

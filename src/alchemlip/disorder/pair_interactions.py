@@ -26,6 +26,14 @@ class Hessian(Protocol):
     """What is needed of `alchemlip.disorder.hessian.OccupancyHessian`."""
 
     @property
+    def energy(self) -> float:
+        """Mean-field energy in eV."""
+
+    @property
+    def gradient(self) -> FloatArray:
+        """The first derivatives dE/dp_ia in eV, (M, K)."""
+
+    @property
     def mixture(self) -> Mixture:
         """The supercell."""
 
@@ -77,6 +85,8 @@ class PairInteractions:
         vectors: (E, 3) from the first to the second, in Angstrom.
         weights: (E,) share of each image among equally near ones.
         couplings: (E, K, K) d2E/dp_ia dp_jb in eV, before that share is taken.
+        fields: (B, K) energy of one site's own occupant against the mean, in eV: the first
+            derivative and half the site's own second one.
     """
 
     lattice: MixedLattice
@@ -87,6 +97,7 @@ class PairInteractions:
     vectors: FloatArray
     weights: FloatArray
     couplings: FloatArray
+    fields: FloatArray
 
     def exchange(self, a: str, b: str) -> FloatArray:
         """Return J (E,) = H_aa + H_bb - H_ab - H_ba of every pair in eV.
@@ -197,9 +208,13 @@ def pair_interactions(
     if correction is not None:
         full = full + correction
     parts: list[tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]] = []
+    fields = []
+    change = np.eye(len(hessian.species)) - np.asarray(hessian.composition)
     for sublattice in range(lattice.n_sublattices):
         site = int(np.flatnonzero(lattice.sublattice == sublattice)[0])
         target, vectors, weights = lattice.shortest_images(site)
+        own = np.einsum("xa,ab,xb->x", change, full[site, :, site, :], change)
+        fields.append(change @ hessian.gradient[site] + 0.5 * own)
         parts.append(
             (
                 np.full(len(target), sublattice),
@@ -221,6 +236,7 @@ def pair_interactions(
         vectors=vectors,
         weights=weights,
         couplings=couplings,
+        fields=np.array(fields),
     )
 
 
