@@ -23,9 +23,9 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from alchemlip import AlchemicalPotential, Mixture, load_potential, relax
-from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian
+from alchemlip.disorder.hessian import occupancy_hessian
 from alchemlip.disorder.ordered_structures import decided
-from alchemlip.disorder.ordering import covariance
+from alchemlip.disorder.random_alloy import second_order_energy
 from environment import as_markdown, describe
 from pages import fill, table
 
@@ -96,7 +96,7 @@ def measure(potential: AlchemicalPotential, compound: dict[str, Any]) -> dict[st
     relaxed = relax(cell, potential, cell="volume", keep_symmetry=True, fmax=1e-3, smax=1e-3)
     mixture = relaxed.mixture.repeat((2, 2, 2))
     hessian = occupancy_hessian(mixture, potential, "B")
-    random = canonical_random_energy(hessian)
+    random = hessian.energy + second_order_energy(hessian, exact_composition=True)
     chosen, counts = arrangements(mixture)
     assert (counts == COUNTS).all()
     orderings = potential.evaluate(
@@ -116,17 +116,6 @@ def measure(potential: AlchemicalPotential, compound: dict[str, Any]) -> dict[st
         **{f"E{i}_eV_per_atom": float(energy) for i, energy in enumerate(energies)},
         "seconds": round(perf_counter() - start, 2),
     }
-
-
-def canonical_random_energy(hessian: OccupancyHessian) -> float:
-    """Return the second-order mean over all half-half arrangements of the cell, in eV."""
-    full = hessian.full()
-    own = np.einsum("iaib->ab", full)
-    other = full.sum(axis=(0, 2)) - own
-    n = len(hessian.sites)
-    return hessian.energy + 0.5 * float(
-        (covariance(hessian.composition) * (own - other / (n - 1))).sum()
-    )
 
 
 def finished(file: Path) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ import pytest
 from ase.build import bulk
 from ase.units import kB
 
+from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.kcm import (
     binary_alpha,
     correlation_matrix,
@@ -15,7 +16,6 @@ from alchemlip.disorder.kcm import (
     zone_mesh,
 )
 from alchemlip.disorder.ordering import (
-    covariance,
     covariance_root,
     lowest_interpolated_wave,
     ordering_waves,
@@ -162,8 +162,8 @@ def test_several_species() -> None:
 def test_covariance() -> None:
     p = np.array([0.2, 0.0, 0.8])
     root = covariance_root(p)
-    np.testing.assert_allclose(root @ root, covariance(p), atol=1e-14)
-    np.testing.assert_allclose(covariance(p).sum(axis=0), 0.0, atol=1e-15)
+    np.testing.assert_allclose(root @ root, occupancy_covariance(p), atol=1e-14)
+    np.testing.assert_allclose(occupancy_covariance(p).sum(axis=0), 0.0, atol=1e-15)
 
 
 def test_kcm_sum_rule() -> None:
@@ -213,7 +213,9 @@ def test_kcm_of_several_species() -> None:
     waves = zone_mesh(8)
     own = correlation_matrix(found, temperature, waves).mean(axis=0).real
     root = covariance_root(found.composition)
-    np.testing.assert_allclose(root @ own @ root, covariance(found.composition), atol=1e-12)
+    np.testing.assert_allclose(
+        root @ own @ root, occupancy_covariance(found.composition), atol=1e-12
+    )
     shells = short_range_order(found, temperature, max_distance=3.1, mesh=8)
     assert set(shells) == {("Cu", "Au"), ("Cu", "Ag"), ("Au", "Ag")}
     assert [shell.multiplicity for shell in shells["Cu", "Ag"]] == [8, 6]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import kB
 
+from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.lattice import MixedLattice, distinct_waves
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.errors import InputError
@@ -58,15 +59,9 @@ class OrderingWave:
         return bool(np.linalg.norm(mean) > 0.5 * np.linalg.norm(self.amplitudes[0, 0][0]))
 
 
-def covariance(composition: FloatArray) -> FloatArray:
-    """Return C_ab = p_a delta_ab - p_a p_b (K, K), the covariance of the occupants of one site."""
-    p = np.asarray(composition, dtype=float)
-    return np.asarray(np.diag(p) - np.outer(p, p))
-
-
 def covariance_root(composition: FloatArray) -> FloatArray:
     """Return C^1/2 (K, K); species of weight 0 drop out."""
-    values, vectors = np.linalg.eigh(covariance(composition))
+    values, vectors = np.linalg.eigh(occupancy_covariance(composition))
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
 
 
@@ -203,7 +198,7 @@ def _reduced(interactions: PairInteractions) -> FloatArray:
 
     K' counts the species that have weight.
     """
-    values, vectors = np.linalg.eigh(covariance(interactions.composition))
+    values, vectors = np.linalg.eigh(occupancy_covariance(interactions.composition))
     rows = vectors[:, values > 1e-12].T
     return np.asarray(np.kron(np.eye(interactions.lattice.n_sublattices), rows))
 
