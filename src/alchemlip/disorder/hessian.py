@@ -11,30 +11,19 @@ cutoff the row of a site also holds its own periodic images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
 from alchemlip.disorder.site_symmetry import site_symmetry
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray, Group, IntArray
 from alchemlip.mixture import Mixture
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from alchemlip.graph import Graph
     from alchemlip.potential import AlchemicalPotential
-
-Method = Literal["auto", "double_backward", "differences"]
-METHODS = ("auto", "double_backward", "differences")
-STEPS = {"float64": 1e-3, "float32": 2e-2}
-"""Of an occupancy in central differences of the gradient: rounding against truncation."""
-
-TOLERANCES = {"float64": 1e-4, "float32": 1e-2}
-"""Between double backward and such a difference, in eV or relative: what is missing is gross."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,41 +100,27 @@ def occupancy_hessian(
             backward is demanded of a potential that has none.
     """
     chosen = random_group(mixture, group)
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     found = site_symmetry(mixture, chosen.sites, symprec if symmetry else None)
     place = np.full(mixture.n_sites, -1)
     place[chosen.sites] = np.arange(len(chosen.sites))
     representatives = place[found.representatives]
-    slopes = _Slopes(mixture, potential, chosen)
-    h = STEPS[str(potential.dtype).removeprefix("torch.")] if step is None else step
-    note, used = "", "double_backward"
-    if method == "differences":
-        used, rows = "differences", slopes.rows_by_differences(representatives, h)
-    else:
-        try:
-            rows = slopes.rows_by_double_backward(representatives)
-            note = slopes.flaw(rows[0], int(representatives[0]), h)
-        except (RuntimeError, NotImplementedError) as error:
-            if "memory" in str(error):  # a RuntimeError too, but no property of the potential
-                raise
-            note = (str(error).strip().splitlines() or ["refused"])[0]
-        if note and method == "double_backward":
-            raise InputError(
-                f"the potential {potential.name!r} cannot be differentiated twice ({note}): use "
-                "method='differences'"
-            )
-        if note:
-            used, rows = "differences", slopes.rows_by_differences(representatives, h)
+    # Only the split group's own block matters; the others' derivatives come along.
+    by_site = mixture.split_group(chosen.name)
+    derivatives = SecondDerivatives(by_site, potential)
+    m, k = len(chosen.sites), len(chosen.components)
+    first = site_components(by_site, chosen)
+    indices = (first + k * representatives[:, None] + np.arange(k)).reshape(-1)
+    rows, used, note = derivatives.rows(indices, method, step)
+    block = slice(first, first + m * k)
     return OccupancyHessian(
         mixture=mixture,
         group=chosen.name,
         sites=chosen.sites,
         species=chosen.components,
         composition=chosen.composition,
-        energy=slopes.energy,
-        gradient=slopes.gradient(),
-        rows=rows,
+        energy=derivatives.energy,
+        gradient=derivatives.gradient[block].reshape(m, k),
+        rows=rows[:, block].reshape(-1, k, m, k),
         representatives=representatives,
         multiplicities=found.multiplicities,
         permutations=place[found.permutations[:, chosen.sites]],
@@ -153,6 +128,16 @@ def occupancy_hessian(
         method=used,
         note=note,
     )
+
+
+def site_components(by_site: Mixture, group: Group) -> int:
+    """Return where the compositions of a split group's sites begin in the flat composition."""
+    start = 0
+    for item in by_site.groups:
+        if item.name == f"{group.name}@{group.sites[0]}":
+            break
+        start += len(item.components)
+    return start
 
 
 def random_group(mixture: Mixture, name: str | None = None) -> Group:
@@ -185,105 +170,3 @@ def random_group(mixture: Mixture, name: str | None = None) -> Group:
             "alloy: make the group independent"
         )
     return group
-
-
-class _Slopes:
-    """First derivatives of one supercell's energy in the occupancies of single sites."""
-
-    def __init__(self, mixture: Mixture, potential: AlchemicalPotential, group: Group) -> None:
-        by_site = mixture.split_group(group.name)
-        self.potential = potential
-        self.shape = (len(group.sites), len(group.components))
-        self.graph: Graph = potential.graph([by_site])
-        names = [f"{group.name}@{site}" for site in group.sites.tolist()]
-        start, first = 0, 0
-        for item in by_site.groups:
-            if item.name == names[0]:
-                first = start
-            start += len(item.components)
-        # The groups of the single sites follow one another.
-        self.block = slice(first, first + self.shape[0] * self.shape[1])
-        _, gradient, self.energy = self._evaluate(self.graph.composition, False)
-        self._gradient = gradient.detach()
-
-    def gradient(self) -> FloatArray:
-        """Return dE/dp_ia (M, K) in eV."""
-        values: FloatArray = self._gradient[self.block].cpu().numpy().reshape(self.shape)
-        return values
-
-    def _evaluate(self, composition: Tensor, twice: bool) -> tuple[Tensor, Tensor, float]:
-        """Return the leaf, the gradient (all components) and the energy."""
-        import torch
-
-        leaf = composition.detach().clone().requires_grad_()
-        energy = self.potential.energies(self.graph, composition=leaf).sum()
-        (gradient,) = torch.autograd.grad(
-            energy, leaf, create_graph=twice, allow_unused=True, materialize_grads=True
-        )
-        return leaf, gradient, float(energy.detach())
-
-    def rows_by_double_backward(self, representatives: IntArray) -> FloatArray:
-        """Return (R, K, M, K): each row the gradient of one first derivative."""
-        import torch
-
-        leaf, gradient, _ = self._evaluate(self.graph.composition, True)
-
-        def row(index: int) -> Tensor:
-            (values,) = torch.autograd.grad(
-                gradient[index],
-                leaf,
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            return values
-
-        return self._rows(representatives, row)
-
-    def flaw(self, rows: FloatArray, site: int, step: float) -> str:
-        """Return how a site's rows (K, M, K) deviate from a difference; empty if they do not.
-
-        Autograd visits only what leads to its inputs, so that a kernel without a second derivative
-        need not raise: its part may be missing without a word.
-        """
-        m, k = self.shape
-        direction = np.arange(1, k + 1) / k
-        first = self.block.start + site * k
-
-        def gradient(sign: float) -> FloatArray:
-            composition = self.graph.composition.detach().clone()
-            composition[first : first + k] += sign * step * composition.new_tensor(direction)
-            values = self._evaluate(composition, False)[1][self.block]
-            return np.asarray(values.cpu().numpy().reshape(m, k), dtype=np.float64)
-
-        expected = (gradient(1.0) - gradient(-1.0)) / (2.0 * step)
-        error = float(np.abs(np.tensordot(direction, rows, axes=1) - expected).max())
-        tolerance = TOLERANCES[str(self.potential.dtype).removeprefix("torch.")]
-        if error <= tolerance * max(1.0, float(np.abs(expected).max())):
-            return ""
-        return f"its second derivative is off by {error:.1e} eV from a difference"
-
-    def rows_by_differences(self, representatives: IntArray, step: float) -> FloatArray:
-        """Return (R, K, M, K): each row a central difference of the gradient."""
-        if not 0.0 < step < 1.0:
-            raise InputError(f"a step of {step} of an occupancy is no small part of 1: try 0.001")
-
-        def row(index: int) -> Tensor:
-            def moved(change: float) -> Tensor:
-                composition = self.graph.composition.detach().clone()
-                composition[index] += change
-                return self._evaluate(composition, False)[1]
-
-            return (moved(step) - moved(-step)) / (2.0 * step)
-
-        return self._rows(representatives, row)
-
-    def _rows(self, representatives: IntArray, row: Callable[[int], Tensor]) -> FloatArray:
-        # One row at a time: memory is that of one gradient, whatever the number of sites.
-        m, k = self.shape
-        rows = np.empty((len(representatives), k, m, k))
-        for position, site in enumerate(representatives.tolist()):
-            for component in range(k):
-                values = row(self.block.start + site * k + component)[self.block]
-                rows[position, component] = values.detach().cpu().numpy().reshape(m, k)
-        return rows
