@@ -23,7 +23,6 @@ from alchemlip.disorder.ordering import (
 from alchemlip.disorder.pair_interactions import (
     PairInteractions,
     pair_interactions,
-    relaxation_correction,
 )
 from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
@@ -225,27 +224,6 @@ def test_kcm_refuses_low_temperatures() -> None:
     model = interactions("bcc", 0.5, (NEAR["bcc"], J))
     with pytest.raises(InputError, match="above the mean-field transition"):
         short_range_order(model, 1000.0)
-
-
-def test_size_effect_is_the_relaxed_second_derivative() -> None:
-    """- G^T Phi^-1 G against the energy of a harmonic crystal relaxed under random forces."""
-    rng = np.random.default_rng(1)
-    s, m, k = 6, 4, 2
-    springs = rng.normal(size=(s, s))
-    springs = -np.abs(springs + springs.T)
-    np.fill_diagonal(springs, 0.0)
-    np.fill_diagonal(springs, -springs.sum(axis=1))
-    phi = np.kron(springs, np.eye(3))
-    forces = rng.normal(size=(m, k, s, 3))
-    forces -= forces.mean(axis=2, keepdims=True)
-    correction = relaxation_correction(forces, phi)
-    change = rng.normal(size=(m, k))
-    pull = np.einsum("ia,iasx->sx", change, forces).ravel()
-    relaxed = np.linalg.lstsq(phi, pull, rcond=None)[0]
-    energy = 0.5 * relaxed @ phi @ relaxed - pull @ relaxed
-    assert 0.5 * np.einsum("ia,iajb,jb", change, correction, change) == pytest.approx(energy)
-    with pytest.raises(InputError, match="unstable"):
-        relaxation_correction(forces, -phi)
 
 
 def test_refused_inputs() -> None:

@@ -46,6 +46,9 @@ def command(
     no_relax: Annotated[
         bool, typer.Option("--no-relax", help="Keep the cell and positions as given.")
     ] = False,
+    size_effect: Annotated[
+        bool, typer.Option("--size-effect", help="Add what relaxing atoms do to the interactions.")
+    ] = False,
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",
@@ -109,6 +112,7 @@ def command(
         "structures": structures,
         "waves": waves,
         "temperature_K": temperature,
+        "size_effect": size_effect,
         "search_starts": search,
         "seed": seed,
         "relaxation": None if no_relax else chosen.model_dump(),
@@ -127,7 +131,13 @@ def command(
             relaxed = relax(mixture, potential, chosen)
             mixture, converged = relaxed.mixture, relaxed.converged
         study = study_ordering(
-            mixture, potential, name, repeats=repeats, n_waves=waves, n_structures=structures
+            mixture,
+            potential,
+            name,
+            repeats=repeats,
+            relaxed=size_effect,
+            n_waves=waves,
+            n_structures=structures,
         )
         results = {"converged": converged, **describe_structure(mixture)}
         results |= _results(study, potential, temperature, search, seed)

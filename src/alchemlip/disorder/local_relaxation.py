@@ -122,7 +122,7 @@ def local_relaxation(
     at_atoms, at_occupancies, at_strains = np.split(
         rows, [len(atom_rows), len(atom_rows) + len(occupancy_rows)]
     )
-    stiffness = _force_constants(everywhere, at_atoms[:, positions])
+    stiffness = force_constants(everywhere, at_atoms[:, positions])
     # Sum over the sites of -G; the signs cancel below.
     push = at_occupancies[:, positions].reshape(len(place), k, -1)
     total = _sum_over_sites(of_group, push)
@@ -136,7 +136,7 @@ def local_relaxation(
         # Strains are tensors: the sum over equivalent sites turns them.
         total = np.concatenate([total, _sum_of_strains(of_group, pull) @ basis.T], axis=-1)
         push = np.concatenate([push, pull @ basis.T], axis=-1)
-    values, modes = _stable_modes(stiffness, mixture.n_sites)
+    values, modes = stable_modes(stiffness, mixture.n_sites)
     along, along_total = push @ modes, total @ modes
     covariance = occupancy_covariance(chosen.composition)
     n = len(chosen.sites)
@@ -164,7 +164,7 @@ def _refuse_unrelaxed(gradient: FloatArray) -> None:
         )
 
 
-def _force_constants(found: SiteSymmetry, rows: FloatArray) -> FloatArray:
+def force_constants(found: SiteSymmetry, rows: FloatArray) -> FloatArray:
     """Return d2E/dr dr (3 S, 3 S) from the rows (3 R, 3 S) of inequivalent sites."""
     n = rows.shape[1] // 3
     blocks = rows.reshape(-1, 3, n, 3)
@@ -197,7 +197,7 @@ def _sum_of_strains(found: SiteSymmetry, pull: FloatArray) -> FloatArray:
     return total.reshape(-1, 9)
 
 
-def _stable_modes(stiffness: FloatArray, n_sites: int) -> tuple[FloatArray, FloatArray]:
+def stable_modes(stiffness: FloatArray, n_sites: int) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues (M,) and eigenvectors (Z, M) without the three translations.
 
     Raises:

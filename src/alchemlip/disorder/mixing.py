@@ -174,11 +174,7 @@ class BinaryMixing:
         check_temperature(temperature)
         grid = np.linspace(0.0, 1.0, GRID)
         hull = _lower_hull(grid, self.free_energy(grid, temperature))
-        gaps = [
-            (float(grid[a]), float(grid[b]))
-            for a, b in itertools.pairwise(hull)
-            if b - a > 1
-        ]
+        gaps = [(float(grid[a]), float(grid[b])) for a, b in itertools.pairwise(hull) if b - a > 1]
         if temperature == 0.0:
             return gaps
         return [self._exact_tangent(left, right, temperature) for left, right in gaps]

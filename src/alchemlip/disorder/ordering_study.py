@@ -19,10 +19,16 @@ from alchemlip.disorder.ordered_structures import (
     ordered_energies,
     ordered_structures,
 )
-from alchemlip.disorder.ordering import OrderingWave, lowest_interpolated_wave, ordering_waves
+from alchemlip.disorder.ordering import (
+    OrderingWave,
+    critical_temperature,
+    lowest_interpolated_wave,
+    ordering_waves,
+)
 from alchemlip.disorder.pair_interactions import PairInteractions, pair_interactions
 from alchemlip.disorder.patterns import site_counts
 from alchemlip.disorder.random_alloy import second_order_energy
+from alchemlip.disorder.size_effect import separation_eigenvalue, size_effect
 from alchemlip.disorder.supercells import Repeats, supercell_repeats
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
@@ -46,6 +52,9 @@ class OrderingStudy:
         structures: that the waves generate, lowest energy first.
         energies: (n,) of the structures per site, in eV.
         random_energy: of the random alloy per site, in eV, to second order.
+        separation_eigenvalue: of k = 0 in eV, with the cell's own relaxation if ``relaxed``:
+            incoherent phase separation where it is negative.
+        relaxed: whether the interactions hold the size effect.
     """
 
     hessian: OccupancyHessian
@@ -55,6 +64,8 @@ class OrderingStudy:
     structures: list[OrderedStructure]
     energies: FloatArray
     random_energy: float
+    separation_eigenvalue: float
+    relaxed: bool
 
     @property
     def critical_temperature(self) -> float:
@@ -73,7 +84,7 @@ def study_ordering(
     group: str | None = None,
     *,
     repeats: Repeats | None = None,
-    correction: FloatArray | None = None,
+    relaxed: bool = False,
     n_waves: int = 3,
     n_structures: int = 8,
     symprec: float = 1e-3,
@@ -86,7 +97,8 @@ def study_ordering(
         group: name of the group that orders; may be left out if there is one.
         repeats: of the cell; the smallest even ones that are wide enough and hold the composition
             if None.
-        correction: size effect for the supercell (`relaxation_correction`), in eV.
+        relaxed: add the size effect, that of atoms which relax, to the interactions; the
+            structures' energies stay those of the given geometry.
         n_waves: stars of waves that generate structures.
         n_structures: evaluated by the potential, those of lowest second-order energy.
         symprec: tolerance of the symmetry search in Angstrom.
@@ -98,7 +110,10 @@ def study_ordering(
     supercell = mixture.repeat(ordering_repeats(mixture, name) if repeats is None else repeats)
     site_counts(supercell.group(name).composition, len(supercell.group(name).sites), name)
     hessian = occupancy_hessian(supercell, potential, name, symprec=symprec)
-    interactions = pair_interactions(hessian, correction, symprec)
+    effect = size_effect(supercell, potential, name, symprec=symprec) if relaxed else None
+    interactions = pair_interactions(
+        hessian, None if effect is None else effect.correction, symprec
+    )
     waves = ordering_waves(interactions, n_waves)
     structures = ordered_structures(
         hessian, interactions, waves, count=n_structures, symprec=symprec
@@ -114,6 +129,10 @@ def study_ordering(
         structures=[structures[index] for index in order.tolist()],
         energies=energies[order],
         random_energy=random,
+        separation_eigenvalue=separation_eigenvalue(
+            interactions, None if effect is None else effect.strain
+        ),
+        relaxed=relaxed,
     )
 
 
@@ -155,6 +174,8 @@ def describe_ordering(study: OrderingStudy) -> dict[str, Any]:
         "random_energy_eV_per_atom": study.random_energy,
         "critical_temperature_K": study.critical_temperature,
         "ordering_waves": [describe_wave(wave) for wave in study.waves],
+        "size_effect": study.relaxed,
+        "separation_temperature_K": critical_temperature(study.separation_eigenvalue),
         "lowest_interpolated_wave": describe_wave(study.lowest),
         "pair_interactions_meV": {
             f"{a}-{b}": [

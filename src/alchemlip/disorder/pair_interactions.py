@@ -187,8 +187,8 @@ def pair_interactions(
 
     Args:
         hessian: of a supercell in which the images of a site are out of reach of one another.
-        correction: (M, K, M, K) in eV, added to the Hessian: the size effect that
-            `relaxation_correction` returns.
+        correction: (M, K, M, K) in eV, added to the Hessian: that of
+            `alchemlip.disorder.size_effect`.
         symprec: tolerance of the symmetry search in Angstrom.
 
     Raises:
@@ -238,36 +238,6 @@ def pair_interactions(
         couplings=couplings,
         fields=np.array(fields),
     )
-
-
-def relaxation_correction(force_derivatives: FloatArray, force_constants: FloatArray) -> FloatArray:
-    """Return what relaxation of the atoms adds to the occupancy Hessian: - G^T Phi^-1 G.
-
-    In reciprocal space this is V(k) - G(k)^+ H(k)^-1 G(k) at every wave that repeats with the
-    supercell (the size effect; Khachaturyan, Theory of Structural Transformations in Solids, 1983).
-    The cell is fixed: at k = 0 no strain relaxes.
-
-    Args:
-        force_derivatives: (M, K, S, 3) d(force on site s)/dp_ia in eV/A.
-        force_constants: (3 S, 3 S) d2E/dr dr in eV/A^2.
-
-    Returns:
-        (M, K, M, K) in eV.
-
-    Raises:
-        InputError: if the crystal is unstable, so that there is no relaxed state nearby.
-    """
-    m, k = force_derivatives.shape[:2]
-    values, vectors = np.linalg.eigh(0.5 * (force_constants + force_constants.T))
-    if values[0] < -1e-4:
-        raise InputError(
-            f"the mixed crystal is unstable (a force-constant eigenvalue of {values[0]:.3g} "
-            "eV/A^2): relax the atoms of the mixed cell first, or leave out the size effect"
-        )
-    # Three eigenvalues are the translations, on which the forces do not depend.
-    stiff = np.arange(len(values)) >= 3
-    modes = force_derivatives.reshape(m * k, -1) @ vectors[:, stiff]
-    return np.asarray(-(modes / values[stiff]) @ modes.T).reshape(m, k, m, k)
 
 
 def _species_index(species: tuple[str, ...], symbol: str) -> int:
