@@ -3,7 +3,7 @@ BIN := .venv/bin
 BIN_MACE := .venv-mace/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark validate clean
+.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -11,7 +11,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -20,7 +20,7 @@ setup-mace: .venv-mace/.installed
 .venv-mace/.installed: pyproject.toml constraints-mace.txt
 	$(PYTHON) -m venv .venv-mace
 	$(BIN_MACE)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,test]'
+	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,chgnet,test]'
 	touch $@
 
 ## demo: Ce(1-x)Zr(x)O2 and Ce(1-x)Sn(x)O2, lattice parameter and energy against x
@@ -42,18 +42,24 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest
 
-## unit-mace: the suite of every potential, over MACE models that the tests make
+## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
-	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
+	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
+		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
 
+## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
+benchmark-mace: setup-mace
+	$(BIN_MACE)/python benchmarks/mace_cost.py
+
 ## validate: slow physics against explicit supercells (tens of minutes)
 validate: setup
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
+	$(BIN)/python benchmarks/validate_ensemble.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from alchemlip import AlchemicalPotential, load_potential
+from crystals import CRYSTALS, IN_CS_PB_SN_I, Crystal
 from mace_models import mace_float64, mace_potential
-from references import sevennet_float64
+from references import chgnet_float64, sevennet_float64
+from trained_mace import trained_mace_float64, trained_mace_potential
 
 # Cells this small gain nothing from a second thread, and two spin where cores are few.
 torch.set_num_threads(1)
@@ -29,12 +31,23 @@ class PotentialCase:
         load: makes it in a dtype.
         reference: makes the potential's own ASE calculator, cast to float64.
         rounding: of float32, relative to the largest node energy.
+        step: of differences, small enough for the model's shortest waves.
+        elements: that stand for those of the crystals, where the potential covers few.
     """
 
     name: str
     load: Callable[[str], AlchemicalPotential]
     reference: Callable[[], Any]
     rounding: float = 1e-6
+    step: float = 1e-3
+    elements: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def crystals(self) -> tuple[Crystal, ...]:
+        """Return the crystals of the suite, in elements that the potential covers."""
+        return tuple(crystal.with_elements(self.elements) for crystal in CRYSTALS)
+
+    def crystal(self, name: str) -> Crystal:
+        return next(crystal for crystal in self.crystals() if crystal.name == name)
 
 
 def sevennet(name: str, upstream: str, modal: str | None = None) -> PotentialCase:
@@ -43,6 +56,17 @@ def sevennet(name: str, upstream: str, modal: str | None = None) -> PotentialCas
         name,
         lambda dtype: load_potential(name, device="cpu", dtype=dtype, modal=modal),
         lambda: sevennet_float64(upstream, modal),
+    )
+
+
+def chgnet(version: str) -> PotentialCase:
+    """A checkpoint of the chgnet wheel."""
+    name = f"chgnet-{version}"
+    return PotentialCase(
+        name,
+        lambda dtype: load_potential(name, device="cpu", dtype=dtype),
+        lambda: chgnet_float64(version),
+        step=2e-5,  # up to 31 radial and 15 angular waves
     )
 
 
@@ -66,6 +90,7 @@ SEVENNET = (
     sevennet("sevennet-0", "7net-0"),
     sevennet("sevennet-mf-0", "7net-mf-0", "PBE"),
 )
+CHGNET = (chgnet("0.3.0"), chgnet("0.2.0"))
 MACE = (
     mace("mace-plain", blocks=("", ""), scaled=False),
     mace("mace-residual-3", blocks=("Residual", "Residual"), layers=3),
@@ -74,8 +99,15 @@ MACE = (
     # With apply_cutoff its messages do not vanish at the cutoff: no energy to differentiate.
     mace("mace-attention-1", blocks=("AttResidual", "AttResidual"), layers=1, apply_cutoff=False),
     mace("mace-nonlinear", blocks=("ResidualNonLinear", "ResidualNonLinear"), apply_cutoff=False),
+    PotentialCase(
+        "mace-trained", trained_mace_potential, trained_mace_float64, elements=IN_CS_PB_SN_I
+    ),
 )
-POTENTIALS = (SEVENNET if installed("sevenn") else ()) + (MACE if installed("mace") else ())
+POTENTIALS = (
+    (SEVENNET if installed("sevenn") else ())
+    + (CHGNET if installed("chgnet") and installed("sevenn") else ())
+    + (MACE if installed("mace") else ())
+)
 
 
 @cache
@@ -99,10 +131,22 @@ def case(request: pytest.FixtureRequest) -> PotentialCase:
     return chosen
 
 
+@pytest.fixture
+def crystal(request: pytest.FixtureRequest, case: PotentialCase) -> Crystal:
+    """A crystal of the suite (`every_crystal`), in elements that the potential covers."""
+    return request.param.with_elements(case.elements)
+
+
 @pytest.fixture(scope="session")
 def any_potential(case: PotentialCase) -> AlchemicalPotential:
     """Every potential of the suite in turn, in float64."""
     return loaded(case)
+
+
+@pytest.fixture(scope="session")
+def step(case: PotentialCase) -> float:
+    """The step of differences that suits ``any_potential``."""
+    return case.step
 
 
 @pytest.fixture(scope="session")

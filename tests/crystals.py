@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.data import covalent_radii
 from ase.io import read
 
 from alchemlip import Mixture
@@ -37,14 +38,29 @@ def deformed(atoms: Atoms, seed: int = 0, rattle: float = 0.08, strain: float = 
 
 @dataclass(frozen=True)
 class Crystal:
-    """A structure and what is mixed in it."""
+    """A structure, what is mixed in it, and two elements of another structure in its place."""
 
     name: str
     atoms: Atoms
     spec: Mapping[Any, Mapping[str, float]]
+    others: tuple[str, str] = ("Ag", "Br")
 
     def mixture(self, correlation: Correlation = "independent") -> Mixture:
         return Mixture.from_elements(self.atoms, self.spec, correlation=correlation)
+
+    def with_elements(self, names: Mapping[str, str]) -> Crystal:
+        """Return the crystal of other elements, as much larger as these are (covalent radii)."""
+        atoms = self.atoms.copy()
+        atoms.symbols[:] = [names.get(symbol, symbol) for symbol in atoms.symbols]
+        scale = covalent_radii[atoms.numbers].sum() / covalent_radii[self.atoms.numbers].sum()
+        atoms.positions *= scale
+        atoms.cell *= scale
+        spec = {
+            names.get(site, site): {names.get(s, s): p for s, p in species.items()}
+            for site, species in self.spec.items()
+        }
+        first, second = (names.get(symbol, symbol) for symbol in self.others)
+        return replace(self, atoms=atoms, spec=spec, others=(first, second))
 
     def __repr__(self) -> str:
         return self.name
@@ -90,6 +106,13 @@ CRYSTALS = (
         "three-species", deformed(example("NaCl"), 2), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}}
     ),
 )
+
+
+IN_CS_PB_SN_I = {
+    **{"Li": "Cs", "Na": "Pb", "K": "Sn", "Rb": "I", "Ag": "Cs"},
+    **{"Cu": "Pb", "Au": "Sn", "Ce": "Pb", "Zr": "Sn", "O": "I", "Cl": "I", "Br": "Sn"},
+}
+"""The crystals' elements, in those of a potential that covers four."""
 
 
 def pure_atoms(mixture: Mixture) -> Atoms:

@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
 from ase.calculators.harmonic import SpringCalculator
 from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import SumCalculator
@@ -278,6 +279,23 @@ def test_additive_stress(mixed: Atoms) -> None:
     np.testing.assert_allclose(
         mixed.get_stress(), bare.get_stress() + pair.get_stress(), atol=1e-14
     )
+
+
+def test_terms_that_depend_on_the_elements_are_refused(potential: AlchemicalPotential) -> None:
+    """A dispersion correction, say: its coefficients belong to whole elements. EMT stands in."""
+    atoms = bulk("Cu", "fcc", 3.75, cubic=True)
+    mixture = Mixture.from_elements(atoms, {"Cu": {"Cu": 0.5, "Au": 0.5}})
+    alchemical = AlchemicalCalculator(potential, mixture)
+    with pytest.raises(
+        InputError, match=r"EMT cannot be added: its energy differs by .* Cu and Au"
+    ):
+        AdditiveCalculator(alchemical, [EMT()])
+    unknown = Mixture.from_elements(atoms, {"Cu": {"Cu": 0.5, "Zn": 0.5}})
+    with pytest.raises(InputError, match="with Zn on site 0 it fails"):
+        AdditiveCalculator(AlchemicalCalculator(potential, unknown), [EMT()])
+    # Where nothing that it tells apart is mixed, it is an ordinary term.
+    pure = Mixture.from_elements(atoms, {"Cu": {"Cu": 0.9, "Va": 0.1}})
+    AdditiveCalculator(AlchemicalCalculator(potential, pure), [EMT()])
 
 
 def test_why_ases_own_sum_is_not_enough(mixed: Atoms) -> None:

@@ -14,13 +14,14 @@ from ase import Atoms
 from alchemlip import AlchemicalPotential, Evaluation, Group, Mixture
 from alchemlip.graph import Form
 from alchemlip.mixture import Correlation
+from conftest import PotentialCase
 from crystals import CRYSTALS, Crystal, pure_atoms
 
 TOLERANCE = 1e-10
 CORRELATIONS: tuple[Correlation, ...] = ("independent", "concerted")
 FORMS: tuple[Form, ...] = ("factorised", "expanded")
 
-every_crystal = pytest.mark.parametrize("crystal", CRYSTALS, ids=repr)
+every_crystal = pytest.mark.parametrize("crystal", CRYSTALS, ids=repr, indirect=True)
 every_correlation = pytest.mark.parametrize("correlation", CORRELATIONS)
 every_form = pytest.mark.parametrize("form", FORMS)
 
@@ -116,7 +117,8 @@ def test_concerted_sum(
     need(form, any_potential)
     first = crystal.atoms
     second = first.copy()
-    second.symbols[:] = ["Ag" if z == first.numbers[0] else "Br" for z in first.numbers]
+    one, other = crystal.others
+    second.symbols[:] = [one if z == first.numbers[0] else other for z in first.numbers]
     if with_vacancy and len(first) > 1:
         second.symbols[1] = "X"
     mixture = Mixture.from_end_states(
@@ -158,10 +160,11 @@ def test_factorised_equals_expanded(
         assert_equal(fast.stress, slow.stress, 1e-12)
 
 
-def test_mixed_correlations(any_potential: AlchemicalPotential) -> None:
+def test_mixed_correlations(case: PotentialCase, any_potential: AlchemicalPotential) -> None:
     """A concerted and an independent group in one structure: both forms agree."""
-    crystal = next(item for item in CRYSTALS if item.name == "both-sublattices")
-    mixture = Mixture.from_elements(crystal.atoms, crystal.spec, correlation={"Na": "concerted"})
+    crystal = case.crystal("both-sublattices")
+    cation = next(iter(crystal.spec))
+    mixture = Mixture.from_elements(crystal.atoms, crystal.spec, correlation={cation: "concerted"})
     fast = any_potential.evaluate(mixture)
     slow = any_potential.evaluate(mixture, form="expanded")
     assert_equal(fast.energy, slow.energy, 1e-12)

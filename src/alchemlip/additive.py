@@ -22,6 +22,7 @@ from ase.calculators.calculator import (
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
+from alchemlip.species import VACANCY_NUMBER
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,9 +36,16 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
         terms: ASE calculators whose energy does not depend on which element sits on a site
             (springs, walls, restraints). They see the atoms as they are and must implement energy
             and forces; a stress exists if all implement it.
+        check_elements: evaluate every term once with each species of the mixed sites in turn, and
+            refuse one whose energy follows. Leave out for terms that must not be called in vain.
+
+    Raises:
+        InputError: if a term lacks energy or forces, or depends on which elements are mixed.
     """
 
-    def __init__(self, alchemical: Any, terms: Sequence[Calculator]) -> None:
+    def __init__(
+        self, alchemical: Any, terms: Sequence[Calculator], *, check_elements: bool = True
+    ) -> None:
         super().__init__()
         if not terms:
             raise InputError("no further terms: use the alchemical calculator by itself")
@@ -55,6 +63,8 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
                 )
             if "stress" not in term.implemented_properties:
                 shared.discard("stress")
+            if check_elements:
+                refuse_element_dependence(term, alchemical.mixture)
         self.implemented_properties = [
             name
             for name in ("energy", "free_energy", "forces", "stress", "composition_gradient")
@@ -131,3 +141,45 @@ class AdditiveCalculator(Calculator):  # type: ignore[misc]
             gradient = self.alchemical.results["composition_gradient"]
             results["composition_gradient"] = np.array(gradient)
         self.results = results
+
+
+def refuse_element_dependence(term: Calculator, mixture: Mixture) -> None:
+    """Refuse a calculator whose energy depends on which species sits on a mixed site.
+
+    A dispersion correction (D3, D4) or a charge model has no value at fractional occupancies: its
+    coefficients belong to whole elements and to their coordination numbers.
+
+    Args:
+        term: the calculator; evaluated once per species of the mixed sites, then reset.
+        mixture: what is mixed where.
+
+    Raises:
+        InputError: naming the term, a site and two species that it tells apart.
+    """
+    atoms = mixture.to_atoms()
+    for group in mixture.groups:
+        first: tuple[str, float] | None = None
+        for species in group.species.T:
+            shown = atoms.copy()
+            shown.numbers[group.sites] = species
+            if (species == VACANCY_NUMBER).any():
+                continue  # a placeholder that few calculators know
+            name = str(shown.symbols[int(group.sites[0])])
+            try:
+                energy = float(term.get_potential_energy(shown))
+            except Exception as error:  # a term may say in any way that it does not know an element
+                raise InputError(
+                    f"{type(term).__name__} cannot be added: evaluated with {name} on site "
+                    f"{group.sites[0]} it fails ({str(error)[:120]}), so it depends on the elements"
+                ) from error
+            finally:
+                term.reset()
+            if first is None:
+                first = (name, energy)
+            elif abs(energy - first[1]) > 1e-9 * max(1.0, abs(energy)):
+                raise InputError(
+                    f"{type(term).__name__} cannot be added: its energy differs by "
+                    f"{energy - first[1]:.3g} eV between {first[0]} and {name} on site "
+                    f"{group.sites[0]}, so it is undefined in between; add it to the end states, "
+                    "or use a potential whose training data include it"
+                )

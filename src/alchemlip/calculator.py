@@ -26,7 +26,8 @@ from alchemlip.threads import quiet_blas_threads
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential, Evaluation
+    from alchemlip.ensemble import Potential
+    from alchemlip.potential import Evaluation
 
 STRESS_UNDEFINED = (
     "the stress is undefined here: a cluster has none, and a slab or wire needs a cell with a "
@@ -38,13 +39,16 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
     """ASE calculator of a potential at the composition of a mixture.
 
     Results beyond ASE's: ``composition_gradient``, (K,) raw dE/dx in eV in the order of
-    ``mixture.component_labels``. ``energies`` holds the energy of each site.
+    ``mixture.component_labels``. ``energies`` holds the energy of each site. Of an ensemble also
+    ``energy_spread``, ``forces_spread``, ``stress_spread`` and ``composition_gradient_spread``:
+    standard deviations over its members. ``magmoms``, where the model has them, are computed when
+    asked for.
 
     The atoms that it is attached to give positions and cell; what sits on mixed sites is the
     mixture's, whatever element they show. Changing the composition discards the results.
 
     Args:
-        potential: a loaded potential.
+        potential: a loaded potential, or an ensemble.
         mixture: what is mixed where; its sites are the atoms, in order.
         skin: Verlet skin of the neighbour list, in Angstrom.
         composition_gradient: compute it with every evaluation; otherwise when it is asked for.
@@ -63,7 +67,7 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(
         self,
-        potential: AlchemicalPotential,
+        potential: Potential,
         mixture: Mixture,
         *,
         skin: float = 0.5,
@@ -76,8 +80,10 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
         self.potential = potential
         self.with_gradient = composition_gradient
         self._mixture = mixture
-        self._neighbours = potential.neighbour_list(skin)
+        self._neighbours: Any = potential.neighbour_list(skin)
         self.evaluation: Evaluation | None = None
+        if getattr(potential, "has_magnetic_moments", False):
+            self.implemented_properties = (*self.implemented_properties, "magmoms")
 
     @property
     def mixture(self) -> Mixture:
@@ -138,6 +144,8 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
             [located], neighbour_lists=[self._neighbours], composition_gradient=gradient
         )[0]
         self.store(result)
+        if "magmoms" in properties:
+            self.results["magmoms"] = self.potential.magnetic_moments(located)  # type: ignore[union-attr]
         if "stress" in properties and result.stress is None:
             raise PropertyNotImplementedError(STRESS_UNDEFINED)
 
@@ -167,6 +175,10 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
             value = getattr(result, name)
             if value is not None:
                 self.results[name] = value
+        spread = getattr(result, "spread", None)
+        for name in ("energy", "forces", "stress", "composition_gradient"):
+            if getattr(spread, name, None) is not None:
+                self.results[f"{name}_spread"] = getattr(spread, name)
 
 
 def evaluate_together(structures: Sequence[Atoms]) -> None:

@@ -6,12 +6,15 @@ P(b at j | a at i); `MessageTables` holds it in one of two forms:
 
     factorised   the weighted sum over the sender's species is taken before the message is made
     expanded     one edge per allowed pair of nodes, each with its weight (the reference)
+
+A third, `embedding`, has no nodes: one row per site, whose one-hot element vector is replaced by
+its occupancies. It is another path between the same end states, not another form of one energy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -25,7 +28,7 @@ from alchemlip.groups import BoolArray, FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.nodes import PURE
 
-Form = Literal["factorised", "expanded"]
+Form = Literal["factorised", "expanded", "embedding"]
 
 SMALLEST_DISTANCE = 0.3
 """Sites closer than this (Angstrom) are refused: no potential was trained there."""
@@ -114,10 +117,11 @@ class MessageTables:
 
     Rows are what a model's convolution runs on. In the factorised form there is one row per site,
     holding the occupancy-weighted mean of its nodes, and one more per node of a concerted group
-    with neighbours in its own group, holding that node alone. In the expanded form rows are nodes.
+    with neighbours in its own group, holding that node alone. In the expanded form rows are nodes,
+    in the embedding form sites.
 
     Attributes:
-        form: ``factorised`` or ``expanded``.
+        form: ``factorised``, ``expanded`` or ``embedding``.
         n_rows: number of rows.
         receiver, sender: (M,) rows of each message edge.
         site_edge: (M,) site edge that gives each message edge its geometry; None if they are the
@@ -140,7 +144,7 @@ class MessageTables:
 
     def collapse(self, features: Tensor, occupancies: Tensor) -> Tensor:
         """Return row features (n_rows, F) from node features (N, F) and occupancies (N,)."""
-        if self.form == "expanded" or self.trivial:
+        if self.trivial or self.form == "expanded":
             return features
         n_sites = self.n_rows - (0 if self.tied_nodes is None else len(self.tied_nodes))
         rows = features.new_zeros((n_sites, features.shape[1]))
@@ -228,9 +232,40 @@ class Graph:
         """The tables of the expanded form."""
         return _expanded_tables(self.arrays, self.device)
 
+    @cached_property
+    def embedding(self) -> MessageTables:
+        """The tables of the embedding form: the plain graph of the sites."""
+        return _site_tables(self.arrays, self.device)
+
+    @cached_property
+    def uncorrelated(self) -> MessageTables:
+        """The expanded tables, had every group been independent."""
+        untied = replace(self.arrays, node_tie=np.full_like(self.arrays.node_tie, PURE))
+        return _expanded_tables(untied, self.device)
+
     def tables(self, form: Form) -> MessageTables:
         """Return the tables of a form."""
+        if form == "embedding":
+            return self.embedding
         return self.factorised if form == "factorised" else self.expanded
+
+    def site_attributes(self, column: Tensor, n_columns: int, occupancies: Tensor) -> Tensor:
+        """Return the occupancies (S, n_columns) that stand in for a site's one-hot vector.
+
+        Args:
+            column: (N,) the model's column of the element of each node.
+            n_columns: how many elements the model has.
+            occupancies: (N,) of the nodes.
+        """
+        flat = occupancies.new_zeros(self.n_sites * n_columns)
+        flat = flat.index_add(0, self.node_site * n_columns + column, occupancies)
+        return flat.reshape(self.n_sites, n_columns)
+
+    def on_sites(self, values: Tensor) -> Tensor:
+        """Return the sum (S, ...) of values (N, ...) over the nodes of each site."""
+        return values.new_zeros((self.n_sites, *values.shape[1:])).index_add(
+            0, self.node_site, values
+        )
 
 
 @dataclass(frozen=True)
@@ -245,6 +280,13 @@ class _Arrays:
     node_tie: IntArray  # concerted group of the node, unique in the batch, or PURE
     n_components: int  # the component index of pure nodes
     elements: frozenset[int]  # atomic numbers that are present
+
+    def sites(self) -> _Arrays:
+        """Return the arrays of the same edges with one pure node on every site."""
+        sites = np.arange(self.n_sites)
+        pure = np.full(self.n_sites, PURE)
+        free = np.full(self.n_sites, self.n_components)
+        return replace(self, node_site=sites, node_component=free, node_tie=pure)
 
     @cached_property
     def site_tie(self) -> IntArray:
@@ -428,6 +470,10 @@ def _expanded_tables(arrays: _Arrays, device: torch.device) -> MessageTables:
         tied_nodes=None,
         trivial=False,
     )
+
+
+def _site_tables(arrays: _Arrays, device: torch.device) -> MessageTables:
+    return replace(_factorised_tables(arrays.sites(), device), form="embedding")
 
 
 def _tensor(values: IntArray, device: torch.device) -> Tensor:

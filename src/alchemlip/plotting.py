@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -78,19 +79,21 @@ def plot_line(
     for axis, (name, values) in zip(axes, lattice.items(), strict=False):
         ends = np.interp([0.0, 1.0], along[order], values[order])
         axis.plot([0, 1], ends, "--", color=REFERENCE, lw=1.2, label="Vegard's line")
-        axis.plot(along[order], values[order], "o-", color=LINE, ms=4, lw=1.5, label="relaxed")
+        error = _spread(records, f"{name[0]}_A")
+        _with_error_bars(axis, along[order], values[order], error, order, LINE, "relaxed")
         axis.set_ylabel(f"{name} (Å)")
         _clean(axis)
         _mark_unconverged(axis, along, values, records, LINE)
         if deviation:
             beyond = 1e3 * (values - ends[0] - along * (ends[1] - ends[0]))
             axes[1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
-            axes[1].plot(along[order], beyond[order], "o-", color=LINE, ms=4, lw=1.5)
+            _with_error_bars(axes[1], along[order], beyond[order], None, order, LINE)
             axes[1].set_ylabel("a − Vegard\n(10⁻³ Å)")
             _clean(axes[1])
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
     axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
-    axes[-1].plot(along[order], energy[order], "o-", color=WARM, ms=4, lw=1.5)
+    error = _spread(records, "mixing_energy_eV_per_atom", 1e3)
+    _with_error_bars(axes[-1], along[order], energy[order], error, order, WARM)
     _mark_unconverged(axes[-1], along, energy, records, WARM)
     axes[-1].set_ylabel("mixing energy\n(meV/site)")
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
@@ -140,6 +143,32 @@ def plot_triangle(
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure
+
+
+def _spread(
+    records: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0
+) -> FloatArray | None:
+    """Return the standard deviations over an ensemble, if the records have them."""
+    if f"{key}_spread" not in records[0]:
+        return None
+    return scale * np.array([record[f"{key}_spread"] for record in records])
+
+
+def _with_error_bars(
+    axis: Axes,
+    x: FloatArray,
+    y: FloatArray,
+    error: FloatArray | None,
+    order: npt.NDArray[np.intp],
+    colour: str,
+    label: str | None = None,
+) -> None:
+    bars = None if error is None else error[order]
+    if label and error is not None:
+        label = f"{label} (± spread of the ensemble)"
+    axis.errorbar(
+        x, y, bars, fmt="o-", color=colour, ms=4, lw=1.5, elinewidth=1.0, capsize=2.5, label=label
+    )
 
 
 def _mark_unconverged(

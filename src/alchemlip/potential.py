@@ -6,13 +6,16 @@
 
 The energy is E = sum over nodes of p_ia eps_ia, with eps the model's own node energy, summed in
 float64 (arXiv:2404.10746, eq. 3, with the message weights of `alchemlip.graph`).
+
+With ``representation="embedding"`` there is one node per site instead, whose one-hot element vector
+is replaced by the occupancies: exact at the ends, cheaper, and another path in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
@@ -23,7 +26,9 @@ from alchemlip.errors import InputError
 from alchemlip.graph import Form, Graph, NeighbourList, build_graph
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.species import species_symbol
+from alchemlip.species import VACANCY_NUMBER, species_symbol
+
+Representation = Literal["nodes", "embedding"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -34,7 +39,8 @@ class Evaluation:
 
     Attributes:
         energy: in eV.
-        node_energies: (N,) energy eps of each node of ``mixture.nodes`` in eV, unweighted.
+        node_energies: (N,) energy eps of each node of ``mixture.nodes`` in eV, unweighted; in the
+            embedding representation, where nodes have no energy of their own, that of their site.
         occupancies: (N,) occupancy of each node.
         site_energies: (S,) sum of p eps over the nodes of each site, in eV.
         forces: (S, 3) in eV/A; None if not asked for.
@@ -59,10 +65,30 @@ class AlchemicalPotential:
     Args:
         backend: the model.
         source: arguments with which `load_potential` makes it again, in another process.
+        representation: ``nodes``, or ``embedding`` for a switching path at the plain model's cost.
+
+    Raises:
+        InputError: if the model has no such representation.
     """
 
-    def __init__(self, backend: Backend, source: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        source: Mapping[str, Any] | None = None,
+        representation: Representation = "nodes",
+    ) -> None:
+        if representation not in get_args(Representation):
+            raise InputError(
+                f"unknown representation {representation!r}: choose "
+                f"{' or '.join(get_args(Representation))}"
+            )
+        if representation == "embedding" and "embedding" not in backend.forms:
+            raise InputError(
+                f"the potential {backend.card.name!r} has no embedding representation: use "
+                "representation='nodes'"
+            )
         self.backend = backend
+        self.representation: Representation = representation
         self._source = None if source is None else dict(source)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AlchemicalPotential:
@@ -73,6 +99,13 @@ class AlchemicalPotential:
         if self._source is None:
             raise TypeError("a potential that was not made by load_potential cannot be pickled")
         return _reload, (self._source,)
+
+    def with_representation(self, representation: Representation) -> AlchemicalPotential:
+        """Return the same weights, shared, in another representation."""
+        source = self._source
+        if source is not None:
+            source = {**source, "representation": representation}
+        return AlchemicalPotential(self.backend, source, representation)
 
     @property
     def name(self) -> str:
@@ -105,11 +138,19 @@ class AlchemicalPotential:
         return tuple(species_symbol(number) for number in sorted(self.backend.numbers))
 
     def check(self, mixture: Mixture) -> None:
-        """Refuse a mixture with an element that the model does not cover.
+        """Refuse a mixture that the potential cannot evaluate.
 
         Raises:
-            InputError: naming the element and where it is.
+            InputError: naming the element that the model does not cover and where it is, or the
+                vacancy that the embedding representation cannot hold.
         """
+        if self.representation == "embedding":
+            for group in mixture.groups:
+                if (group.species == VACANCY_NUMBER).any():
+                    raise InputError(
+                        f"group {group.name!r} has vacancies, whose end state would still hold an "
+                        "atom in the embedding representation: use representation='nodes'"
+                    )
         if self.backend.numbers.issuperset(mixture.nodes.number.tolist()):
             return  # every step comes through here
         for number, site in zip(
@@ -147,6 +188,8 @@ class AlchemicalPotential:
     ) -> Tensor:
         """Return the energy of every node (N,) in eV, differentiable in all arguments.
 
+        In the embedding representation: of every site (S,).
+
         Args:
             graph: the topology.
             positions: (S, 3) in Angstrom, float64.
@@ -154,12 +197,7 @@ class AlchemicalPotential:
             composition: (K,) flat composition of the batch, float64; off the simplex is allowed.
             form: of the message tables; the model's preferred one if None.
         """
-        chosen = self.backend.forms[0] if form is None else form
-        if chosen not in self.backend.forms:
-            raise InputError(
-                f"the potential {self.name!r} has no {chosen} form: use "
-                f"{' or '.join(self.backend.forms)}"
-            )
+        chosen = self._form(form)
         vectors = graph.edge_vectors(positions, cells).to(self.dtype)
         occupancies = graph.occupancies(composition).to(self.dtype)
         return self.backend.node_energies(graph, vectors, occupancies, chosen)
@@ -183,10 +221,48 @@ class AlchemicalPotential:
         """
         positions = graph.positions if positions is None else positions
         composition = graph.composition if composition is None else composition
-        _, weighted = self._weighted(graph, positions, strain, composition, form)
-        return weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+        _, by_site = self._site_energies(graph, positions, strain, composition, form)
+        return by_site.new_zeros(graph.n_structures).index_add(0, graph.site_structure, by_site)
 
-    def _weighted(
+    def magnetic_moments(self, mixture: Mixture) -> FloatArray:
+        """Return the magnetic moment (S,) of every site in Bohr magnetons, weighted by occupancy.
+
+        Raises:
+            InputError: if the model has none.
+        """
+        moments = getattr(self.backend, "node_magnetic_moments", None)
+        if moments is None:
+            raise InputError(
+                f"the potential {self.name!r} has no magnetic moments: use one that has (chgnet)"
+            )
+        graph = self.graph([mixture])
+        with torch.no_grad():
+            vectors = graph.edge_vectors(graph.positions, graph.cells).to(self.dtype)
+            occupancies = graph.occupancies(graph.composition)
+            form = self._form(None)
+            values = moments(graph, vectors, occupancies.to(self.dtype), form).double()
+            by_site = values if form == "embedding" else graph.on_sites(values * occupancies)
+        return np.asarray(by_site.cpu().numpy())
+
+    @property
+    def has_magnetic_moments(self) -> bool:
+        """Whether `magnetic_moments` can be asked for."""
+        return hasattr(self.backend, "node_magnetic_moments")
+
+    def _form(self, form: Form | None) -> Form:
+        if self.representation == "embedding":
+            if form not in (None, "embedding"):
+                raise InputError(f"the embedding representation has no {form} form: leave form out")
+            return "embedding"
+        offered = tuple(name for name in self.backend.forms if name != "embedding")
+        chosen = offered[0] if form is None else form
+        if chosen not in offered:
+            raise InputError(
+                f"the potential {self.name!r} has no {chosen} form: use {' or '.join(offered)}"
+            )
+        return chosen
+
+    def _site_energies(
         self,
         graph: Graph,
         positions: Tensor,
@@ -194,12 +270,14 @@ class AlchemicalPotential:
         composition: Tensor,
         form: Form | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return eps and p eps of every node, in float64."""
+        """Return the energies of every node (unweighted) and of every site, in float64."""
         cells = graph.cells
         if strain is not None:
             positions, cells = apply_strain(graph, positions, cells, strain)
-        nodes = self.node_energies(graph, positions, cells, composition, form).double()
-        return nodes, nodes * graph.occupancies(composition)
+        values = self.node_energies(graph, positions, cells, composition, form).double()
+        if self.representation == "embedding":
+            return values[graph.node_site], values
+        return values, graph.on_sites(values * graph.occupancies(composition))
 
     @overload
     def evaluate(
@@ -261,20 +339,20 @@ class AlchemicalPotential:
         positions = graph.positions.requires_grad_(forces)
         strain = torch.zeros_like(graph.cells).requires_grad_(stress)
         composition = graph.composition.requires_grad_(composition_gradient and mixed)
-        nodes, weighted = self._weighted(graph, positions, strain, composition, form)
+        nodes, by_site = self._site_energies(graph, positions, strain, composition, form)
 
         wanted = [leaf for leaf in (positions, strain, composition) if leaf.requires_grad]
         gradients: dict[int, Tensor] = {}
         if wanted:
             found = torch.autograd.grad(
-                weighted.sum(), wanted, allow_unused=True, materialize_grads=True
+                by_site.sum(), wanted, allow_unused=True, materialize_grads=True
             )
             gradients = {id(leaf): value for leaf, value in zip(wanted, found, strict=True)}
         return _split(
             graph,
             mixtures,
             nodes.detach(),
-            weighted.detach(),
+            by_site.detach(),
             -gradients[id(positions)] if forces else None,
             gradients[id(strain)] if stress else None,
             gradients.get(id(composition)) if mixed else composition.detach(),
@@ -290,16 +368,19 @@ def load_potential(
     modal: str | None = None,
     head: str | None = None,
     trust: bool = False,
+    representation: Representation = "nodes",
 ) -> AlchemicalPotential:
     """Load a potential with its released weights.
 
     Args:
-        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint.
+        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint; a fidelity
+            or head may follow a known name: ``sevennet-mf-0@PBE``.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is one).
         dtype: ``float64`` for relaxations and derivatives, ``float32`` for speed.
         modal: fidelity of a multi-fidelity SevenNet model.
         head: head of a multi-head MACE model.
         trust: allow a local file, which is a pickle and can run code when it is read.
+        representation: ``nodes``, or ``embedding``: see `AlchemicalPotential`.
 
     Raises:
         InputError: if the name, device or dtype is unknown, or the potential's package is missing.
@@ -309,9 +390,9 @@ def load_potential(
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
     source: dict[str, Any] = {"name": name, "device": device, "dtype": dtype}
-    source |= {"modal": modal, "head": head, "trust": trust}
+    source |= {"modal": modal, "head": head, "trust": trust, "representation": representation}
     backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
-    return AlchemicalPotential(backend, source)
+    return AlchemicalPotential(backend, source, representation)
 
 
 def _reload(source: Mapping[str, Any]) -> AlchemicalPotential:
@@ -354,15 +435,14 @@ def _split(
     graph: Graph,
     mixtures: Sequence[Mixture],
     nodes: Tensor,
-    weighted: Tensor,
+    site: Tensor,
     forces: Tensor | None,
     virial: Tensor | None,
     gradient: Tensor | None,
     composition_gradient: bool,
 ) -> list[Evaluation]:
     """Return the batch's tensors as one `Evaluation` per mixture."""
-    site = weighted.new_zeros(graph.n_sites).index_add(0, graph.node_site, weighted)
-    energies = weighted.new_zeros(graph.n_structures).index_add(0, graph.node_structure, weighted)
+    energies = site.new_zeros(graph.n_structures).index_add(0, graph.site_structure, site)
     occupancies = graph.occupancies(graph.composition.detach())
 
     def parts(values: Tensor, counts: tuple[int, ...]) -> list[FloatArray]:

@@ -10,8 +10,8 @@ one evaluation of the potential serves a step of all of them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +25,8 @@ from alchemlip.mixture import Mixture
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential, Evaluation
+    from alchemlip.ensemble import Potential
+    from alchemlip.potential import Evaluation
 
 CellMode = Literal["full", "volume", "fixed"]
 CELL_STIFFNESS = 0.5
@@ -89,6 +90,8 @@ class RelaxationResult:
         evaluations: of the potential for this structure.
         max_force: in eV/A. max_stress: deviation from the external pressure, in GPa.
         seconds: wall time since the start of the batch.
+        members: with an ensemble, by name: the same relaxation by each of its members, from the
+            minimum of the mean energy. How far they differ is the error bar of what was relaxed.
     """
 
     mixture: Mixture
@@ -99,11 +102,12 @@ class RelaxationResult:
     max_force: float
     max_stress: float
     seconds: float
+    members: Mapping[str, RelaxationResult] = field(default_factory=dict)
 
 
 def relax(
     mixture: Mixture,
-    potential: AlchemicalPotential,
+    potential: Potential,
     settings: RelaxationSettings | None = None,
     *,
     on_step: Callable[[int, float, float, float], None] | None = None,
@@ -113,7 +117,7 @@ def relax(
 
     Args:
         mixture: the start.
-        potential: a loaded potential.
+        potential: a loaded potential, or an ensemble, whose mean energy is minimised.
         settings: how, and when to stop.
         on_step: called after every step with (step, energy in eV, largest force in eV/A, largest
             stress deviation in GPa).
@@ -133,7 +137,7 @@ def relax(
 
 def relax_many(
     mixtures: Sequence[Mixture],
-    potential: AlchemicalPotential,
+    potential: Potential,
     settings: RelaxationSettings | None = None,
     *,
     on_step: Callable[[int, int, float, float, float], None] | None = None,
@@ -144,18 +148,48 @@ def relax_many(
 
     Args:
         mixtures: the starts; they may differ in anything.
-        potential: a loaded potential.
+        potential: a loaded potential, or an ensemble.
         settings: how, and when to stop.
         on_step: as in `relax`, with the index of the structure first.
         on_done: called with (index, result) as soon as a structure is done.
         options: fields of `RelaxationSettings`, instead of ``settings``.
     """
-    from alchemlip.calculator import evaluate_together
+    from alchemlip.ensemble import EnsemblePotential
 
     if settings is None:
         settings = relaxation_settings(**options)
     elif options:
         raise InputError("give either settings or their fields by name, not both")
+    if not isinstance(potential, EnsemblePotential):
+        return _relax_together(mixtures, potential, settings, on_step, on_done)
+    results = _relax_together(mixtures, potential, settings, on_step, None)
+    starts = [result.mixture for result in results]
+    by_member = {
+        name: _relax_together(starts, member, settings, None, None)
+        for name, member in zip(potential.names, potential.members, strict=True)
+    }
+    for index, result in enumerate(results):
+        members = {name: found[index] for name, found in by_member.items()}
+        results[index] = replace(
+            result,
+            members=members,
+            converged=result.converged and all(item.converged for item in members.values()),
+            seconds=result.seconds + sum(item.seconds for item in members.values()),
+        )
+        if on_done is not None:
+            on_done(index, results[index])
+    return results
+
+
+def _relax_together(
+    mixtures: Sequence[Mixture],
+    potential: Potential,
+    settings: RelaxationSettings,
+    on_step: Callable[[int, int, float, float, float], None] | None,
+    on_done: Callable[[int, RelaxationResult], None] | None,
+) -> list[RelaxationResult]:
+    from alchemlip.calculator import evaluate_together
+
     start = perf_counter()
     results: dict[int, RelaxationResult] = {}
     runs = [_Run(mixture, potential, settings) for mixture in mixtures]
@@ -184,7 +218,7 @@ class _Run:
     """One structure on its way down."""
 
     def __init__(
-        self, mixture: Mixture, potential: AlchemicalPotential, settings: RelaxationSettings
+        self, mixture: Mixture, potential: Potential, settings: RelaxationSettings
     ) -> None:
         from alchemlip.calculator import AlchemicalCalculator
 

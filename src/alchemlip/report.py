@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from alchemlip.ensemble import EnsembleEvaluation, Potential
 from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential, Evaluation
+from alchemlip.potential import Evaluation
 from alchemlip.relaxation import RelaxationResult
 
 
@@ -51,6 +53,30 @@ def describe_evaluation(mixture: Mixture, evaluation: Evaluation) -> dict[str, A
         record["composition_gradient_eV"] = dict(
             zip(mixture.component_labels, evaluation.composition_gradient.tolist(), strict=True)
         )
+    if isinstance(evaluation, EnsembleEvaluation):
+        record |= _describe_spread(mixture, evaluation)
+    return record
+
+
+def _describe_spread(mixture: Mixture, evaluation: EnsembleEvaluation) -> dict[str, Any]:
+    """Return the standard deviations over an ensemble's members."""
+    from ase.units import GPa
+
+    spread = evaluation.spread
+    record: dict[str, Any] = {
+        "energy_eV_spread": spread.energy,
+        "energy_eV_per_atom_spread": spread.energy / mixture.n_sites,
+        "energy_eV_of_members": [member.energy for member in evaluation.members],
+    }
+    if spread.forces is not None:
+        record["forces_eV_per_A_spread"] = float(np.linalg.norm(spread.forces, axis=1).max())
+    if evaluation.members[0].stress is not None:
+        pressures = [-float(member.stress[:3].mean() / GPa) for member in evaluation.members]  # type: ignore[index]
+        record["pressure_GPa_spread"] = float(np.std(pressures, ddof=1))
+    if spread.composition_gradient is not None and mixture.groups:
+        record["composition_gradient_eV_spread"] = dict(
+            zip(mixture.component_labels, spread.composition_gradient.tolist(), strict=True)
+        )
     return record
 
 
@@ -63,17 +89,42 @@ def describe_relaxation(result: RelaxationResult) -> dict[str, Any]:
     record["steps"] = result.steps
     record["evaluations"] = result.evaluations
     record["seconds"] = round(result.seconds, 3)
+    if result.members:
+        record |= _describe_members(result.members)
     return record
 
 
-def describe_potential(potential: AlchemicalPotential) -> dict[str, Any]:
+COMPARED = ("energy_eV_per_atom", "volume_A3", "a_A", "b_A", "c_A")
+ANGLES = ("alpha_deg", "beta_deg", "gamma_deg")
+
+
+def _describe_members(members: Mapping[str, RelaxationResult]) -> dict[str, Any]:
+    """Return what each member of an ensemble relaxed to, and the standard deviations."""
+    found = {}
+    for name, result in members.items():
+        record = describe_structure(result.mixture)
+        record["energy_eV_per_atom"] = result.evaluation.energy / result.mixture.n_sites
+        found[name] = {key: record[key] for key in (*COMPARED, *ANGLES) if key in record}
+    spread = {
+        f"{key}_spread": float(np.std([item[key] for item in found.values()], ddof=1))
+        for key in next(iter(found.values()))
+    }
+    evaluations = sum(result.evaluations for result in members.values())
+    return {**spread, "members": found, "evaluations_of_members": evaluations}
+
+
+def describe_potential(potential: Potential) -> dict[str, Any]:
     """Return what tells a potential from all others: name, fidelity or head, weights, dtype."""
-    return {
-        "potential": potential.name,
-        "potential_variant": potential.card.variant,
-        "potential_sha256": potential.card.sha256,
+    card = potential.card
+    record = {
+        "potential": card.name,
+        "potential_variant": card.variant,
+        "potential_sha256": card.sha256,
         "dtype": str(potential.dtype).removeprefix("torch."),
     }
+    if getattr(potential, "representation", "nodes") != "nodes":
+        record["representation"] = "embedding"
+    return record
 
 
 def flat_row(record: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +135,13 @@ def flat_row(record: dict[str, Any]) -> dict[str, Any]:
             row |= {f"x_{label}": weight for label, weight in value.items()}
         elif key == "composition_gradient_eV":
             row |= {f"gradient_{label}_eV": item for label, item in value.items()}
+        elif key == "composition_gradient_eV_spread":
+            row |= {f"gradient_{label}_eV_spread": item for label, item in value.items()}
+        elif key == "energy_eV_of_members":
+            continue  # stands per site among the members
+        elif key == "members":
+            for name, found in value.items():
+                row |= {f"{quantity} {name}": item for quantity, item in found.items()}
         else:
             row[key] = value
     return row

@@ -31,6 +31,7 @@ LOCK = ".lock"
 PACKAGES = (
     "alchemlip",
     "torch",
+    "chgnet",
     "ase",
     "numpy",
     "scipy",

@@ -26,7 +26,7 @@ from alchemlip.report import describe_potential, describe_relaxation, flat_row
 from alchemlip.results import ResultFolder, fingerprint
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.ensemble import Potential
 
 BATCH_SITES_CPU = 24
 BATCH_SITES_CUDA = 2048
@@ -41,7 +41,9 @@ class ScanPoint:
         x: (K,) composition of the scanned group.
         mixture: relaxed.
         record: its properties, flat, names with units; ``mixing_energy_eV_per_atom`` is measured
-            from the straight line (plane) between the pure ends once these are there.
+            from the straight line (plane) between the pure ends once these are there. With an
+            ensemble, names that end in ``_spread`` are standard deviations over its members, each
+            relaxed by itself and its mixing energy measured from its own ends.
     """
 
     index: int
@@ -75,7 +77,7 @@ def composition_grid(n_components: int, points: int) -> FloatArray:
 
 def scan(
     mixture: Mixture,
-    potential: AlchemicalPotential,
+    potential: Potential,
     group: str | None = None,
     *,
     points: int = 11,
@@ -88,7 +90,7 @@ def scan(
 
     Args:
         mixture: the start; the scanned group may have two or three components.
-        potential: a loaded potential.
+        potential: a loaded potential, or an ensemble.
         group: name of the scanned group; may be left out if there is one group.
         points: along an edge of the grid, ends included.
         folder: where to keep points and results; a folder with unfinished points of the same scan
@@ -145,7 +147,7 @@ def scan(
 
 def scan_inputs(
     mixture: Mixture,
-    potential: AlchemicalPotential,
+    potential: Potential,
     group: str,
     points: int,
     settings: RelaxationSettings,
@@ -238,19 +240,32 @@ def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoin
 
 def _with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
     """Return the finished points in order, with their mixing energies where the ends are there."""
-    ends: dict[int, float] = {}
+    ends: dict[int, dict[str, Any]] = {}
     for point in done.values():
         if point.x.max() == 1.0:
-            ends[int(point.x.argmax())] = point.record["energy_eV_per_atom"]
+            ends[int(point.x.argmax())] = point.record
     points = []
     for index in sorted(done):
         point = done[index]
         record = dict(point.record)
         if len(ends) == grid.shape[1]:
-            line = sum(weight * ends[k] for k, weight in enumerate(point.x.tolist()))
-            record["mixing_energy_eV_per_atom"] = record["energy_eV_per_atom"] - line
+            record["mixing_energy_eV_per_atom"] = _above_line(record, ends, point.x)
+            if "members" in record:
+                by_member = [
+                    _above_line(
+                        found, {k: end["members"][name] for k, end in ends.items()}, point.x
+                    )
+                    for name, found in record["members"].items()
+                ]
+                record["mixing_energy_eV_per_atom_spread"] = float(np.std(by_member, ddof=1))
         points.append(ScanPoint(index, point.x, point.mixture, record))
     return points
+
+
+def _above_line(record: dict[str, Any], ends: dict[int, dict[str, Any]], x: FloatArray) -> float:
+    """Return an energy per atom, measured from the straight line (plane) between the ends."""
+    line = sum(weight * ends[k]["energy_eV_per_atom"] for k, weight in enumerate(x.tolist()))
+    return float(record["energy_eV_per_atom"] - line)
 
 
 def _named(point: ScanPoint) -> dict[str, Any]:

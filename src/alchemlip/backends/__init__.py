@@ -52,8 +52,12 @@ class Backend(Protocol):
         card: what the weights are.
         cutoff: largest distance of a message, in Angstrom.
         numbers: atomic numbers that the model covers.
-        forms: forms of the message tables it can run on, the preferred first.
+        forms: forms of the message tables it can run on, the preferred first; ``embedding``, if it
+            is among them, last.
         dtype, device: of the weights.
+
+    A model with magnetic moments also has ``node_magnetic_moments``, which takes the arguments of
+    ``node_energies`` and returns the moment (N,) of every node in Bohr magnetons.
     """
 
     card: ModelCard
@@ -67,6 +71,8 @@ class Backend(Protocol):
         self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form
     ) -> Tensor:
         """Return the energy of every node in eV, shape (N,), reference energies included.
+
+        In the embedding form: of every site, shape (S,).
 
         Args:
             graph: nodes, site edges, and ``graph.tables(form)``.

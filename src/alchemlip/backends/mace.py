@@ -5,17 +5,24 @@ weights and its edge density by the ``cutoff`` that the radial embedding returns
 form the weight of a message edge goes there. Where a message is linear in the sender and does not
 depend on the receiver (the plain and the residual block, without a distance transform), the output
 of ``linear_up`` is collapsed onto message rows and the message expanded onto nodes behind it: the
-factorised form.
+factorised form, in which mace's own interface for fused convolutions takes the sum over neighbours.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alchemlip.backends.mace_convolution import (
+    Convolution,
+    ReceiverBlocks,
+    can_fuse,
+    receiver_blocks,
+)
 from alchemlip.backends.mace_elements import keep_elements
 from alchemlip.backends.mace_files import card, load_model
 from alchemlip.errors import InputError
@@ -79,7 +86,8 @@ class MACEBackend:
             )
         transform = hasattr(model.radial_embedding, "distance_transform")
         linear = blocks.issubset(LINEAR_BLOCKS) and not transform
-        self.forms: tuple[Form, ...] = ("factorised", "expanded") if linear else ("expanded",)
+        nodes: tuple[Form, ...] = ("factorised", "expanded") if linear else ("expanded",)
+        self.forms = (*nodes, "embedding")
         self.head = _head(list(getattr(model, "heads", None) or ["Default"]), head, name)
         self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.cutoff = float(model.r_max)
@@ -99,14 +107,14 @@ class MACEBackend:
         present = tuple(sorted({self._columns[z] for z in graph.arrays.elements}))
         key = present if self._drop_absent else ()
         if key not in self._hooked:
-            model = keep_elements(self._model, list(present)) if key else self._model
+            model = self._model
+            model = keep_elements(model, list(present)) if key else copy.deepcopy(model)
             if len(self._hooked) >= 8:  # a search over many elements must not pile up models
                 self._hooked.pop(next(iter(self._hooked)))
-            self._hooked[key] = _HookedModel(model, self.head)
-        attributes = torch.nn.functional.one_hot(
-            self._column[graph.node_number], len(self.numbers)
-        ).to(self.dtype)
-        return self._hooked[key].node_energies(graph, edge_vectors, occupancies, attributes, form)
+            self._hooked[key] = _HookedModel(model, self.head, self.forms[0])
+        columns = self._column[graph.node_number]
+        one_hot = torch.nn.functional.one_hot(columns, len(self.numbers)).to(self.dtype)
+        return self._hooked[key].node_energies(graph, edge_vectors, occupancies, one_hot, form)
 
 
 def _head(heads: list[str], wanted: str | None, name: str) -> int:
@@ -125,9 +133,10 @@ def _head(heads: list[str], wanted: str | None, name: str) -> int:
 class _HookedModel:
     """A MACE network with the hooks that put occupancies into its messages."""
 
-    def __init__(self, model: Any, head: int) -> None:
+    def __init__(self, model: Any, head: int, preferred: Form) -> None:
         self._model = model
         self._head = head
+        self._preferred = preferred
         self._now: _Inputs | None = None
         self._embedding_energy: Tensor | None = None
         self._hook()
@@ -137,11 +146,16 @@ class _HookedModel:
         graph: Graph,
         edge_vectors: Tensor,
         occupancies: Tensor,
-        attributes: Tensor,
+        one_hot: Tensor,
         form: Form,
     ) -> Tensor:
-        self._now = _Inputs(graph, edge_vectors, occupancies, form)
+        # The form that is only the reference of another keeps to mace's own convolution.
+        batched = form in (self._preferred, "embedding")
+        self._now = _Inputs(graph, edge_vectors, occupancies, one_hot, form, batched)
         self._embedding_energy = None
+        attributes = one_hot
+        if form == "embedding":
+            attributes = graph.on_sites(one_hot * occupancies.unsqueeze(1))
         n_nodes = len(attributes)
         none = edge_vectors.new_zeros((0, 3))
         whole = torch.zeros(1, dtype=torch.int64, device=edge_vectors.device)
@@ -181,12 +195,15 @@ class _HookedModel:
             lambda _, __: (-self._inputs.edge_vectors,)
         )
         model.spherical_harmonics.register_forward_hook(
-            lambda _, __, angles: self._inputs.tables.on_edges(angles)
+            lambda _, __, angles: self._inputs.on_edges(angles)
         )
         model.radial_embedding.register_forward_pre_hook(self._lengths)
         model.radial_embedding.register_forward_hook(self._radial)
         for block in model.interactions:
             block.register_forward_pre_hook(self._edges, with_kwargs=True)
+            if can_fuse(block.conv_tp):
+                block.conv_tp = Convolution(block.conv_tp, lambda: self._inputs.blocks)
+                block.conv_fusion = True  # mace then leaves the sum to conv_tp
             if type(block).__name__ in LINEAR_BLOCKS:
                 block.linear_up.register_forward_hook(
                     lambda _, __, features: self._inputs.tables.collapse(
@@ -205,6 +222,13 @@ class _HookedModel:
                 block.reshape.register_forward_pre_hook(
                     lambda _, arguments: (self._inputs.tables.expand(arguments[0]),)
                 )
+        for product in model.products:
+            # It may look up a node's element: in the embedding form once for every species.
+            product.symmetric_contractions.register_forward_pre_hook(self._on_nodes)
+            product.symmetric_contractions.register_forward_hook(self._on_sites)
+        if hasattr(model.radial_embedding, "distance_transform"):
+            model.radial_embedding.distance_transform.register_forward_pre_hook(self._transform)
+            model.radial_embedding.distance_transform.register_forward_hook(self._transformed)
         if hasattr(model, "pair_repulsion_fn"):
             model.pair_repulsion_fn.register_forward_pre_hook(self._pairs)
             model.pair_repulsion_fn.register_forward_hook(self._pair_energies)
@@ -215,7 +239,7 @@ class _HookedModel:
         inputs = self._inputs
         if hasattr(module, "distance_transform"):
             # It depends on which elements meet: one length per message edge.
-            lengths = inputs.tables.on_edges(inputs.lengths)
+            lengths = inputs.on_edges(inputs.lengths, empty=1.0)
             return (lengths, arguments[1], inputs.edge_index, arguments[3])
         return (inputs.lengths, *arguments[1:])
 
@@ -225,9 +249,9 @@ class _HookedModel:
         inputs = self._inputs
         features, cutoff = output
         if not hasattr(module, "distance_transform"):
-            features = inputs.tables.on_edges(features)
-            cutoff = None if cutoff is None else inputs.tables.on_edges(cutoff)
-        weights = inputs.tables.edge_weights(inputs.occupancies)
+            features = inputs.on_edges(features)
+            cutoff = None if cutoff is None else inputs.on_edges(cutoff)
+        weights = inputs.edge_weights()
         if weights is None:
             return features, cutoff
         return features, weights if cutoff is None else cutoff * weights
@@ -237,23 +261,60 @@ class _HookedModel:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return arguments, {**named, "edge_index": self._inputs.edge_index}
 
+    def _on_nodes(self, _: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        inputs = self._inputs
+        if not inputs.embedding:
+            return arguments
+        return (arguments[0].index_select(0, inputs.graph.node_site), inputs.one_hot)
+
+    def _on_sites(self, _: Any, __: Any, output: Tensor) -> Tensor:
+        inputs = self._inputs
+        if not inputs.embedding:
+            return output
+        return inputs.graph.on_sites(output * inputs.occupancies.unsqueeze(1))
+
+    def _transform(self, _: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """In the embedding form, transform the length of every pair of nodes."""
+        inputs = self._inputs
+        if not inputs.embedding:
+            return arguments
+        tables = inputs.pairs
+        index = torch.stack([tables.sender, tables.receiver])
+        return (tables.on_edges(inputs.lengths), inputs.one_hot, index, arguments[3])
+
+    def _transformed(self, _: Any, __: Any, output: Tensor) -> Tensor:
+        """Average the transformed lengths over the species at both ends of a site edge."""
+        inputs = self._inputs
+        if not inputs.embedding:
+            return output
+        tables = inputs.pairs
+        weights = tables.edge_weights(inputs.occupancies)
+        assert weights is not None
+        assert tables.site_edge is not None
+        both = weights * inputs.occupancies[tables.receiver].unsqueeze(1)
+        averaged = output.new_zeros(inputs.lengths.shape)
+        return inputs.on_edges(averaged.index_add(0, tables.site_edge, output * both), empty=1.0)
+
     def _pairs(self, _: Any, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Make every node edge a pair of its own, so that the module returns energies by edge."""
         inputs = self._inputs
-        tables = inputs.graph.expanded
+        tables = inputs.pairs
         receiver, sender = tables.receiver, tables.sender
-        attributes = torch.cat([arguments[1][receiver], arguments[1][sender]])
+        attributes = torch.cat([inputs.one_hot[receiver], inputs.one_hot[sender]])
         pair = torch.arange(len(receiver), device=receiver.device)
         lengths = tables.on_edges(inputs.lengths)
         return (lengths, attributes, torch.stack([pair + len(pair), pair]), arguments[3])
 
     def _pair_energies(self, _: Any, __: Any, by_edge: Tensor) -> Tensor:
         inputs = self._inputs
-        tables = inputs.graph.expanded
+        tables = inputs.pairs
         weights = tables.edge_weights(inputs.occupancies)
         assert weights is not None
         weighted = by_edge[: len(tables.receiver)] * weights.squeeze(1)
-        return weighted.new_zeros(tables.n_rows).index_add(0, tables.receiver, weighted)
+        by_node = weighted.new_zeros(tables.n_rows).index_add(0, tables.receiver, weighted)
+        if not inputs.embedding:
+            return by_node
+        return inputs.graph.on_sites(by_node * inputs.occupancies)
 
     def _keep_embedding_energy(self, _: Any, __: Any, output: Tensor) -> None:
         self._embedding_energy = output[:, self._head]
@@ -262,10 +323,42 @@ class _HookedModel:
 class _Inputs:
     """What the hooks of one evaluation need."""
 
-    def __init__(self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        edge_vectors: Tensor,
+        occupancies: Tensor,
+        one_hot: Tensor,
+        form: Form,
+        batched: bool,
+    ) -> None:
         self.graph = graph
         self.edge_vectors = edge_vectors
         self.occupancies = occupancies
+        self.one_hot = one_hot
+        self.embedding = form == "embedding"
         self.tables: MessageTables = graph.tables(form)
         self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
-        self.edge_index = torch.stack([self.tables.sender, self.tables.receiver])
+        self.blocks: ReceiverBlocks | None = None
+        if batched:
+            self.blocks = receiver_blocks(self.tables, len(edge_vectors))
+        rows = self.blocks or self.tables
+        self.edge_index = torch.stack([rows.sender, rows.receiver])
+
+    @property
+    def pairs(self) -> MessageTables:
+        """Pairs of nodes, for what looks up the elements of both; sites have no correlation."""
+        return self.graph.uncorrelated if self.embedding else self.graph.expanded
+
+    def on_edges(self, values: Tensor, empty: float = 0.0) -> Tensor:
+        """Return values (E, F) of the site edges on the edges that the network sees."""
+        if self.blocks is not None:
+            return self.blocks.on_places(values, empty)
+        return self.tables.on_edges(values)
+
+    def edge_weights(self) -> Tensor | None:
+        """Return the weight of each edge that the network sees, 0 where there is none."""
+        weights = self.tables.edge_weights(self.occupancies)
+        if weights is None or self.blocks is None:
+            return weights
+        return self.blocks.messages_on_places(weights)

@@ -2,7 +2,8 @@
 
 The symmetric contraction and the selector tensor products multiply one-hot vectors of all elements
 that a model covers (89 in released models) with weights of each. Keeping the columns of the
-elements that are present changes no result.
+elements that are present changes no result. The contraction becomes one polynomial per element,
+unless so many are present that their coefficients would fill the memory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from alchemlip.backends.mace_contraction import LARGEST, ElementContraction, polynomial_bytes
 
 
 def keep_elements(model: Any, columns: list[int]) -> Any:
@@ -32,8 +35,13 @@ def keep_elements(model: Any, columns: list[int]) -> Any:
             block.skip_tp = _OnElements(_reduced_selector(selector, columns), columns)
     for product in reduced.products:
         contraction = product.symmetric_contractions
+        if not hasattr(contraction, "contractions"):
+            continue
         agnostic = getattr(product, "use_agnostic_product", False)
-        if hasattr(contraction, "contractions") and not agnostic:
+        kept = [0] if agnostic else columns
+        if polynomial_bytes(contraction, len(kept)) <= LARGEST:
+            product.symmetric_contractions = ElementContraction(contraction, kept)
+        elif not agnostic:
             _reduce_contraction(contraction, columns)
             product.symmetric_contractions = _OnElements(contraction, columns)
     return reduced

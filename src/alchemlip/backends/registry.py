@@ -36,7 +36,7 @@ class Entry:
 
 def known_potentials() -> list[Entry]:
     """Return every potential that alchemlip can load by name."""
-    from alchemlip.backends import mace_files, sevennet
+    from alchemlip.backends import chgnet, mace_files, sevennet
     from alchemlip.species import species_symbol
 
     entries = []
@@ -53,6 +53,11 @@ def known_potentials() -> list[Entry]:
                 "needs modal= / --modal" if name == "sevennet-mf-0" else "",
             )
         )
+    here = chgnet.installed()
+    symbols = tuple(species_symbol(number) for number in range(1, chgnet.N_ELEMENTS + 1))
+    for name in chgnet.BUNDLED:
+        released = chgnet.card(name, chgnet.bundled_file(name)) if here else None
+        entries.append(Entry(name, here, "chgnet", released, symbols if here else ()))
     here = mace_files.installed()
     for name in mace_files.RELEASED:
         card = mace_files.card(name, None) if here else None
@@ -77,53 +82,84 @@ def make_backend(
         InputError: if the name is unknown, its package is missing, an option does not belong to
             its kind, or a file is not trusted.
     """
-    from alchemlip.backends import mace, mace_files, sevennet
+    from alchemlip.backends import chgnet, mace, mace_files, sevennet
 
-    canonical = sevennet.ALIASES.get(name.lower(), name.lower())
+    name, variant = _variant(name)
+    lower = name.lower()
+    canonical = sevennet.ALIASES.get(lower, chgnet.ALIASES.get(lower, lower))
     path = Path(name)
     kind = ""
     if canonical in sevennet.BUNDLED:
         kind, name, path = "SevenNet", canonical, sevennet.bundled_file(canonical)
+    elif canonical in chgnet.BUNDLED:
+        kind, name, path = "CHGNet", canonical, chgnet.bundled_file(canonical)
     elif canonical in mace_files.RELEASED:
         kind, name, path = "MACE", canonical, mace_files.released_file(canonical)
     elif path.is_file():
-        if not trust:
+        kind = _kind(path)
+        if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
             raise InputError(
                 f"the file {name!r} is a pickle, and loading one runs any code inside it: if you "
                 "trust its origin, pass trust=True (--trust-file)"
             )
-        kind = "MACE" if _holds_mace(path) else "SevenNet"
+    if not kind:
+        known = ", ".join((*sevennet.BUNDLED, *chgnet.BUNDLED, *mace_files.RELEASED))
+        raise InputError(
+            f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
+            "path of a SevenNet or CHGNet checkpoint or of a MACE model"
+        )
+    modal, head = _modal_and_head(kind, name, variant, modal, head)
     if kind == "SevenNet":
-        if head is not None:
-            raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
         return sevennet.SevenNetBackend(name, path, device, dtype, modal)
-    if kind == "MACE":
-        if modal is not None:
+    if kind == "CHGNet":
+        return chgnet.CHGNetBackend(name, path, device, dtype)
+    return mace.MACEBackend(name, path, device, dtype, head)
+
+
+def _variant(name: str) -> tuple[str, str | None]:
+    """Split ``name@variant``; a file's name may hold any sign."""
+    if Path(name).is_file() or "@" not in name:
+        return name, None
+    name, _, variant = name.rpartition("@")
+    return name, variant
+
+
+def _modal_and_head(
+    kind: str, name: str, variant: str | None, modal: str | None, head: str | None
+) -> tuple[str | None, str | None]:
+    """Return fidelity and head, checked to fit the kind of model."""
+    if variant is not None:
+        if modal or head:
             raise InputError(
-                f"the potential {name!r} has heads, not fidelities: use head= (--head) instead of "
-                f"modal={modal!r}"
+                f"the fidelity or head of {name!r} is given twice: write it behind the name or as "
+                "an option"
             )
-        return mace.MACEBackend(name, path, device, dtype, head)
-    if canonical.startswith("chgnet"):
-        raise InputError(f"the potential {name!r} is not supported yet: choose another")
-    known = ", ".join((*sevennet.BUNDLED, *mace_files.RELEASED))
-    raise InputError(
-        f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
-        "path of a SevenNet checkpoint or MACE model"
-    )
+        modal, head = (None, variant) if kind == "MACE" else (variant, None)
+    if kind != "MACE" and head is not None:
+        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
+    if kind == "MACE" and modal is not None:
+        raise InputError(
+            f"the potential {name!r} has heads, not fidelities: use head= (--head) instead of "
+            f"modal={modal!r}"
+        )
+    if kind == "CHGNet" and modal is not None:
+        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r}")
+    return modal, head
 
 
-def _holds_mace(file: Path) -> bool:
-    """Tell a MACE model by the classes that its pickle names, without running the pickle."""
+def _kind(file: Path) -> str:
+    """Tell a model's kind by what its pickle names, without running the pickle."""
     if file.suffix == ".model":
-        return True
+        return "MACE"
     try:
         with zipfile.ZipFile(file) as archive:
             pickle = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            content = archive.read(pickle)
-        return any(
-            operation.name == "GLOBAL" and str(argument).startswith("mace.")
-            for operation, argument, _ in pickletools.genops(content)
-        )
+            operations = list(pickletools.genops(archive.read(pickle)))
     except (zipfile.BadZipFile, StopIteration, ValueError):
-        return False
+        return "SevenNet"  # an older format of torch; its loader says what is wrong with others
+    for operation, argument, _ in operations:
+        if operation.name == "GLOBAL" and str(argument).startswith("mace."):
+            return "MACE"
+        if argument == "bond_conv_layers.0.mlp_out.layers.1.weight":
+            return "CHGNet"
+    return "SevenNet"

@@ -2,7 +2,9 @@
 
 Hooks on the released modules do it all: node features are collapsed onto message rows before a
 convolution and expanded onto nodes behind it; in the expanded form the output of the radial network
-(`weight_nn`), which multiplies every path of the tensor product, is scaled by the edge's weight.
+(`weight_nn`), which multiplies every path of the tensor product, is scaled by the edge's weight. In
+the embedding form the one-hot vectors give way to occupancies, and energies are rescaled species by
+species.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class SevenNetBackend:
         InputError: if the file is no SevenNet checkpoint, or the fidelity does not fit.
     """
 
-    forms: tuple[Form, ...] = ("factorised", "expanded")
+    forms: tuple[Form, ...] = ("factorised", "expanded", "embedding")
 
     def __init__(
         self,
@@ -111,10 +113,12 @@ class SevenNetBackend:
         self.device = device
         self._model, self.cutoff, type_map = _load_model(file, modal, name)
         self.numbers = frozenset(type_map)
+        column = torch.zeros(max(type_map) + 1, dtype=torch.int64)
+        column[list(type_map)] = torch.tensor(list(type_map.values()))
+        self._column = column.to(device)
+        self._n_columns = len(type_map)
         self._model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        self._tables: MessageTables | None = None
-        self._occupancies: Tensor | None = None
-        self._edge_weights: Tensor | None = None
+        self._now: _Inputs | None = None
         self._hook()
 
     def node_energies(
@@ -124,18 +128,21 @@ class SevenNetBackend:
         import sevenn._keys as KEY
 
         tables = graph.tables(form)
-        self._tables, self._occupancies = tables, occupancies
-        self._edge_weights = tables.edge_weights(occupancies)
+        self._now = _Inputs(graph, tables, occupancies)
+        numbers = graph.node_number
+        if form == "embedding":
+            # One species of each site stands in; the hooks bring in the others.
+            numbers = numbers.new_zeros(graph.n_sites).index_copy(0, graph.node_site, numbers)
         data = {
-            KEY.NODE_FEATURE: graph.node_number,
-            KEY.ATOMIC_NUMBERS: graph.node_number,
+            KEY.NODE_FEATURE: numbers,
+            KEY.ATOMIC_NUMBERS: numbers,
             KEY.EDGE_IDX: torch.stack([tables.receiver, tables.sender]),
             KEY.EDGE_VEC: edge_vectors,
         }
         try:
             energies: Tensor = self._model(data)[KEY.ATOMIC_ENERGY]
         finally:
-            self._tables = self._occupancies = self._edge_weights = None
+            self._now = None
         return energies.reshape(-1)
 
     def _hook(self) -> None:
@@ -143,34 +150,53 @@ class SevenNetBackend:
         from sevenn.nn.convolution import IrrepsConvolution, IrrepsScatterGatterFusedConvolution
         from sevenn.nn.edge_embedding import EdgeEmbedding
         from sevenn.nn.node_embedding import OnehotEmbedding
+        from sevenn.nn.scale import ModalWiseRescale, SpeciesWiseRescale
 
-        def one_hot_in_dtype(_: nn.Module, __: Any, data: dict[str, Tensor]) -> None:
-            # sevenn casts its one-hot vectors to float32.
+        def attributes(_: nn.Module, __: Any, data: dict[str, Tensor]) -> None:
             for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
-                if data[key].is_floating_point():
+                if not data[key].is_floating_point():
+                    continue
+                if self._inputs.embedding:
+                    data[key] = self._inputs.graph.site_attributes(
+                        self._column[self._inputs.graph.node_number],
+                        self._n_columns,
+                        self._inputs.occupancies,
+                    )
+                else:  # sevenn casts its one-hot vectors to float32
                     data[key] = data[key].to(self.dtype)
 
         def angles_on_edges(_: nn.Module, __: Any, data: dict[str, Tensor]) -> None:
-            data[KEY.EDGE_ATTR] = self._active.on_edges(data[KEY.EDGE_ATTR])
+            data[KEY.EDGE_ATTR] = self._inputs.tables.on_edges(data[KEY.EDGE_ATTR])
 
         def radial_on_edges(_: nn.Module, __: Any, weight: Tensor) -> Tensor:
-            weight = self._active.on_edges(weight)
-            return weight if self._edge_weights is None else weight * self._edge_weights
+            weight = self._inputs.tables.on_edges(weight)
+            scale = self._inputs.edge_weights
+            return weight if scale is None else weight * scale
 
         def collapse(_: nn.Module, arguments: tuple[dict[str, Tensor], ...]) -> None:
             data = arguments[0]
-            assert self._occupancies is not None
-            data[KEY.NODE_FEATURE] = self._active.collapse(
-                data[KEY.NODE_FEATURE], self._occupancies
+            data[KEY.NODE_FEATURE] = self._inputs.tables.collapse(
+                data[KEY.NODE_FEATURE], self._inputs.occupancies
             )
 
         def expand(_: nn.Module, __: Any, data: dict[str, Tensor]) -> None:
-            data[KEY.NODE_FEATURE] = self._active.expand(data[KEY.NODE_FEATURE])
+            data[KEY.NODE_FEATURE] = self._inputs.tables.expand(data[KEY.NODE_FEATURE])
+
+        def by_species(module: Any, arguments: tuple[dict[str, Tensor], ...]) -> None:
+            if self._inputs.embedding:
+                data, graph = arguments[0], self._inputs.graph
+                data[module.key_input] = data[module.key_input][graph.node_site]
+                data[KEY.ATOM_TYPE] = self._column[graph.node_number]
+
+        def summed(module: Any, _: Any, data: dict[str, Tensor]) -> None:
+            if self._inputs.embedding:
+                weighted = data[module.key_output] * self._inputs.occupancies.unsqueeze(1)
+                data[module.key_output] = self._inputs.graph.on_sites(weighted)
 
         convolutions = 0
         for module in self._model.children():
             if isinstance(module, OnehotEmbedding):
-                module.register_forward_hook(one_hot_in_dtype)
+                module.register_forward_hook(attributes)
             elif isinstance(module, EdgeEmbedding):
                 module.register_forward_hook(angles_on_edges)
             elif isinstance(module, IrrepsConvolution | IrrepsScatterGatterFusedConvolution):
@@ -178,6 +204,9 @@ class SevenNetBackend:
                 module.register_forward_pre_hook(collapse)
                 module.register_forward_hook(expand)
                 convolutions += 1
+            elif isinstance(module, SpeciesWiseRescale | ModalWiseRescale):
+                module.register_forward_pre_hook(by_species)
+                module.register_forward_hook(summed)
         if convolutions == 0:
             raise InputError(
                 f"the SevenNet model {self.card.name!r} has no convolution that alchemlip knows: "
@@ -185,10 +214,21 @@ class SevenNetBackend:
             )
 
     @property
-    def _active(self) -> MessageTables:
-        if self._tables is None:
+    def _inputs(self) -> _Inputs:
+        if self._now is None:
             raise RuntimeError("the hooked SevenNet model was called outside node_energies()")
-        return self._tables
+        return self._now
+
+
+class _Inputs:
+    """What the hooks of one evaluation need."""
+
+    def __init__(self, graph: Graph, tables: MessageTables, occupancies: Tensor) -> None:
+        self.graph = graph
+        self.tables = tables
+        self.occupancies = occupancies
+        self.edge_weights = tables.edge_weights(occupancies)
+        self.embedding = tables.form == "embedding"
 
 
 def _load_model(file: Path, modal: str | None, name: str) -> tuple[Any, float, dict[int, int]]:

@@ -13,10 +13,11 @@ def command(
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
     normalise: opt.Normalise = False,
-    model: opt.Model = "sevennet-0",
+    model: opt.Models = [opt.DEFAULT_MODEL],
     modal: opt.Modal = None,
     head: opt.Head = None,
     trust_file: opt.Trust = False,
+    representation: opt.Representation = "nodes",
     device: opt.Device = "auto",
     dtype: opt.Dtype = "float64",
     out: opt.Out = None,
@@ -24,15 +25,18 @@ def command(
 ) -> None:
     """Energy (eV), forces (eV/Å), stress (GPa) and composition gradient (eV) as given.
 
+    With several --model: their mean, and the standard deviation over them.
+
     Example: alchemlip energy CeO2.cif --mix Ce=Ce0.7Zr0.3
     """
     from alchemlip.cli.show import show_record
+    from alchemlip.potential import AlchemicalPotential
     from alchemlip.report import describe_evaluation, describe_potential
     from alchemlip.results import ResultFolder
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
-    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
+    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential)
     inputs: dict[str, Any] = {
         "mixture": mixture.to_dict(),
@@ -50,5 +54,9 @@ def command(
         assert evaluation.forces is not None
         record["forces_eV_per_A"] = evaluation.forces.tolist()
         record["site_energies_eV"] = evaluation.site_energies.tolist()
+        if isinstance(potential, AlchemicalPotential) and potential.has_magnetic_moments:
+            moments = potential.magnetic_moments(mixture)
+            record["magnetic_moments_muB"] = moments.tolist()
+            record["largest_magnetic_moment_muB"] = float(moments.max())
         folder.finish(record)
     show_record(record, f"{structure.name}, {potential.name}", folder.path)

@@ -14,8 +14,8 @@ from alchemlip.errors import InputError
 from alchemlip.species import parse_composition, parse_species
 
 if TYPE_CHECKING:
+    from alchemlip.ensemble import Potential
     from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
 
 
 def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
@@ -80,8 +80,22 @@ Concerted = Annotated[
 Normalise = Annotated[
     bool, typer.Option("--normalise", help="Divide the weights of a formula by their sum.")
 ]
-Model = Annotated[
-    str, typer.Option("--model", help="Name of a potential ('alchemlip models') or a checkpoint.")
+DEFAULT_MODEL = "sevennet-0"
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
+        "follow: sevennet-mf-0@PBE. Repeated: an ensemble, with error bars.",
+        metavar="NAME",
+    ),
+]
+Representation = Annotated[
+    str,
+    typer.Option(
+        "--representation",
+        help="nodes, or embedding: occupancies in place of the one-hot element vector.",
+    ),
 ]
 Modal = Annotated[
     str | None, typer.Option("--modal", help="Fidelity of a multi-fidelity SevenNet potential.")
@@ -209,22 +223,42 @@ def _split(text: str, option: str, example: str) -> tuple[str, str]:
 
 
 def prepare_potential(
-    model: str, device: str, dtype: str, modal: str | None, head: str | None, trust: bool
-) -> AlchemicalPotential:
-    """Load a potential for the command line."""
-    from alchemlip.potential import load_potential
+    models: Sequence[str],
+    device: str,
+    dtype: str,
+    modal: str | None,
+    head: str | None,
+    trust: bool,
+    representation: str,
+) -> Potential:
+    """Load one potential, or an ensemble, for the command line."""
+    from alchemlip.ensemble import load_potentials
 
+    if len(models) > 1 and (modal or head):
+        raise InputError(
+            "with several potentials it is not clear whose fidelity or head is meant: write it "
+            "behind the name, --model sevennet-mf-0@PBE"
+        )
     with warnings.catch_warnings():
         # Upstream packages warn about their own internals, which a user cannot act on.
-        warnings.filterwarnings("ignore", module=r"(e3nn|mace|torch|sevenn|torch_geometric)")
-        return load_potential(
-            model, device=device, dtype=dtype, modal=modal, head=head, trust=trust
+        warnings.filterwarnings("ignore", module=r"(chgnet|e3nn|mace|torch|sevenn|torch_geometric)")
+        return load_potentials(
+            models,
+            device=device,
+            dtype=dtype,
+            modal=modal,
+            head=head,
+            trust=trust,
+            representation=representation,
         )
 
 
-def refuse_unusable(mixture: Mixture, potential: AlchemicalPotential, settings: Any = None) -> None:
+def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None) -> None:
     """Refuse, before a folder is made, what the potential cannot evaluate or relax."""
-    potential.graph([mixture])
+    from alchemlip.ensemble import members_of
+
+    for member in members_of(potential):
+        member.graph([mixture])
     if settings is not None:
         from alchemlip.relaxation import check_settings
 

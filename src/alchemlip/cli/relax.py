@@ -20,10 +20,11 @@ def command(
     keep_symmetry: opt.KeepSymmetry = False,
     optimiser: opt.Optimiser = "BFGS",
     max_steps: opt.MaxSteps = 500,
-    model: opt.Model = "sevennet-0",
+    model: opt.Models = [opt.DEFAULT_MODEL],
     modal: opt.Modal = None,
     head: opt.Head = None,
     trust_file: opt.Trust = False,
+    representation: opt.Representation = "nodes",
     device: opt.Device = "auto",
     dtype: opt.Dtype = "float64",
     out: opt.Out = None,
@@ -54,7 +55,7 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
-    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
+    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential, chosen)
     inputs: dict[str, Any] = {
         "mixture": mixture.to_dict(),

@@ -26,6 +26,7 @@ LINES = (
     ("max_force_eV_per_A", "largest force", "eV/Å", "{:.2e}"),
     ("pressure_GPa", "pressure", "GPa", "{:.4f}"),
     ("max_stress_deviation_GPa", "largest stress deviation", "GPa", "{:.2e}"),
+    ("largest_magnetic_moment_muB", "largest magnetic moment", "μB", "{:.3f}"),
     ("evaluations", "evaluations", "", "{}"),
     ("seconds", "wall time", "s", "{:.1f}"),
 )
@@ -37,9 +38,16 @@ def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
     table = Table(title=escape(title), show_header=False, title_justify="left")
     for key, name, unit, form in LINES:
         if key in record and record[key] is not None:
-            table.add_row(name, form.format(record[key]), unit)
+            spread = record.get(f"{key}_spread")
+            error = "" if spread is None else f" ± {form.format(spread)}"
+            table.add_row(name, form.format(record[key]) + error, unit)
+    spreads = record.get("composition_gradient_eV_spread", {})
     for label, value in record.get("composition_gradient_eV", {}).items():
-        table.add_row(escape(f"dE/dx  {label}"), f"{value:.6f}", "eV")
+        error = f" ± {spreads[label]:.6f}" if label in spreads else ""
+        table.add_row(escape(f"dE/dx  {label}"), f"{value:.6f}{error}", "eV")
+    if "forces_eV_per_A_spread" in record:
+        error = f"{record['forces_eV_per_A_spread']:.2e}"
+        table.add_row("largest spread of a force", error, "eV/Å")
     console.print(table)
     console.print(f"Results in [bold]{escape(str(folder))}[/bold]", highlight=False)
 
