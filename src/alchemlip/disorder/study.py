@@ -34,7 +34,7 @@ from alchemlip.results import ResultFolder, fingerprint
 if TYPE_CHECKING:
     from alchemlip.potential import AlchemicalPotential
 
-EXPLICIT_RELAXATION = {"fmax": 0.02, "smax": 0.02}
+EXPLICIT_RELAXATION = RelaxationSettings(fmax=0.02, smax=0.02)
 
 
 class DisorderSettings(BaseModel):
@@ -256,7 +256,7 @@ def _explicit(
         settings.explicit,
         np.random.default_rng(settings.seed),
         kind=settings.explicit_kind,
-        relaxation=RelaxationSettings(**EXPLICIT_RELAXATION) if settings.explicit_relax else None,
+        relaxation=EXPLICIT_RELAXATION if settings.explicit_relax else None,
     )
     begin = perf_counter()
     exact = random_alloy(
