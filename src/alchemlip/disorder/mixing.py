@@ -146,19 +146,14 @@ class BinaryMixing:
         check_temperature(temperature)
         x = Polynomial([0.0, 1.0])
         thermal = self.disordered_fraction * kB * temperature
-        roots = (self._polynomial.deriv(2) * x * (1 - x) + thermal).roots()
-        return sorted(float(r.real) for r in roots if abs(r.imag) < 1e-9 and 0.0 < r.real < 1.0)
+        return _roots_between(self._polynomial.deriv(2) * x * (1 - x) + thermal)
 
     def critical_point(self) -> tuple[float, float] | None:
         """Return (composition, temperature in K) of the highest spinodal; None without a gap."""
         x = Polynomial([0.0, 1.0])
         reach = -self._polynomial.deriv(2) * x * (1 - x)
-        candidates = [
-            float(r.real)
-            for r in reach.deriv().roots()
-            if abs(r.imag) < 1e-9 and 0.0 < r.real < 1.0
-        ]
-        heights = np.asarray(reach(np.array(candidates)), dtype=float).tolist()
+        candidates = _roots_between(reach.deriv())
+        heights: list[float] = np.asarray(reach(np.array(candidates)), dtype=float).tolist()
         if not heights or max(heights) <= 0.0:
             return None
         best = int(np.argmax(heights))
@@ -236,6 +231,14 @@ def fit_mixing(
     coefficients, *_ = np.linalg.lstsq(basis, energies, rcond=None)
     residual = float(np.sqrt(np.mean((basis @ coefficients - energies) ** 2)))
     return BinaryMixing(coefficients, disordered_fraction, residual)
+
+
+def _roots_between(polynomial: Polynomial) -> list[float]:
+    """Return the real roots between 0 and 1, in order."""
+    roots = np.asarray(polynomial.roots(), dtype=complex)
+    real = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0.0) & (roots.real < 1.0)]
+    found: list[float] = np.sort(real).tolist()
+    return found
 
 
 def _lower_hull(x: FloatArray, y: FloatArray) -> list[int]:
