@@ -77,7 +77,7 @@ def command(
     ] = True,
     optimiser: opt.Optimiser = "BFGS",
     max_steps: opt.MaxSteps = 500,
-    model: opt.Model = "sevennet-0",
+    model: opt.Model = opt.DEFAULT_MODEL,
     modal: opt.Modal = None,
     head: opt.Head = None,
     trust_file: opt.Trust = False,
@@ -135,7 +135,7 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
-    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
+    potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, None if geometry == "as-given" else relaxing)
     x = np.array(compositions)
     inputs = study_inputs(mixture, potential, name, x, chosen, relaxing)

@@ -56,7 +56,7 @@ def command(
     smax: opt.Smax = 1e-3,
     pressure: opt.Pressure = 0.0,
     max_steps: opt.MaxSteps = 500,
-    model: opt.Model = "sevennet-0",
+    model: opt.Model = opt.DEFAULT_MODEL,
     modal: opt.Modal = None,
     head: opt.Head = None,
     trust_file: opt.Trust = False,
@@ -103,7 +103,7 @@ def command(
         keep_symmetry=True,
         max_steps=max_steps,
     )
-    potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file)
+    potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, None if no_relax else chosen)
     inputs: dict[str, Any] = {
         "mixture": mixture.to_dict(),
