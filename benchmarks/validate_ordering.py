@@ -32,7 +32,7 @@ RESULTS = HERE / "results"
 PAGE = HERE / "ordering.md"
 REPEATS = (4, 4, 4)
 CUTOFF = 6.2  # Angstrom, of the pairs that Monte Carlo sees
-TEMPERATURES = np.linspace(1.15, 0.45, 15)  # over the mean-field one
+TEMPERATURES = np.linspace(1.1, 0.3, 17)  # over the mean-field one
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def random_group(mixture: Mixture, name: str | None = None) -> Group:
         )
     if group.correlation != "independent":
         raise InputError(
-            f"the sites of group {name!r} change together (concerted), so there is no random "
-            "alloy: make the group independent"
+            f"the sites of group {name!r} depend on one another ({group.correlation}), so there is "
+            "no random alloy: make the group independent"
         )
     return group
