@@ -60,6 +60,8 @@ validate: setup
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
 	$(BIN)/python benchmarks/validate_ensemble.py
+	$(BIN)/python benchmarks/validate_ordering.py
+	$(BIN)/python benchmarks/perovskite_ordering.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
