@@ -225,7 +225,11 @@ def _results(
     curve = None
     if mixed and len(finished[0].x) == 2:
         x = np.array([point.x[1] for point in finished])
+        relaxed = all("relaxed_mixing_energy_eV_per_atom" in record for record in records)
+        if relaxed:
+            energies = [record["relaxed_mixing_energy_eV_per_atom"] for record in records]
         curve = fit_mixing(x, energies, fraction)
+        results["free_energy_includes_local_relaxation"] = relaxed
         results["redlich_kister_eV_per_atom"] = curve.coefficients.tolist()
         results["redlich_kister_residual_eV_per_atom"] = curve.residual
         critical = curve.critical_point()
@@ -262,6 +266,7 @@ def _show(
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
         ("mixing_energy_eV_per_atom", "random alloy"),
         ("local_relaxation_energy_eV_per_atom", "local relaxation"),
+        ("relaxed_mixing_energy_eV_per_atom", "both"),
     )
     records = [point.record for point in finished]
     shown = [column for column in columns if any(column[0] in record for record in records)]

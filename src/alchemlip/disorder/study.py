@@ -208,8 +208,11 @@ def disorder_point(
         record["equation_of_state_volume_A3"] = fit.volume
         record["bulk_modulus_GPa"] = fit.bulk_modulus
     record["seconds"] = perf_counter() - begin
-    if alloy is not None and settings.local_relaxation:
-        record |= _local_relaxation(mixture.repeat(alloy.repeats), potential)
+    if settings.local_relaxation:
+        if alloy is None:
+            record["local_relaxation_energy_eV_per_atom"] = 0.0
+        else:
+            record |= _local_relaxation(mixture.repeat(alloy.repeats), potential)
     if alloy is not None and settings.explicit:
         record |= _explicit(mixture, potential, alloy.repeats, settings)
     return DisorderPoint(np.asarray(x, dtype=float), mixture, record)
@@ -301,5 +304,10 @@ def _with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint
     }
     for index, point in enumerate(points):
         record = point.record | {name: float(values[index]) for name, values in above.items()}
+        gained = record.get("local_relaxation_energy_eV_per_atom")
+        if gained is not None:
+            record["relaxed_mixing_energy_eV_per_atom"] = (
+                record["mixing_energy_eV_per_atom"] + gained
+            )
         finished.append(DisorderPoint(point.x, point.mixture, record))
     return finished
