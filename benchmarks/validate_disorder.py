@@ -107,7 +107,8 @@ def ends(system: System, potential: AlchemicalPotential) -> list[float]:
     for element in (system.host, system.guest):
         atoms = system.cell()
         atoms.numbers[atoms.numbers == atomic_numbers[system.host]] = atomic_numbers[element]
-        run = relax(Mixture.from_atoms(atoms), potential, SMALL)
+        pure = Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        run = relax(pure, potential, SMALL)
         energies.append(run.evaluation.energy / len(atoms))
     return energies
 

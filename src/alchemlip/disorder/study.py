@@ -23,7 +23,7 @@ from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.disorder.mixing import mixing_energies
 from alchemlip.disorder.random_alloy import RandomAlloyPotential, random_alloy
-from alchemlip.disorder.supercells import Repeats
+from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
@@ -112,7 +112,14 @@ def study_disorder(
 
     Returns:
         The points in the order of the compositions.
+
+    Raises:
+        InputError: if explicit supercells cannot hold a composition, or from the calculations.
     """
+    if settings.explicit and settings.supercell:
+        for x in compositions:
+            large = mixture.with_composition(group, x).repeat(settings.supercell)
+            check_exact_composition(large.group(group))
     done: dict[int, DisorderPoint] = {}
     for saved in folder.points() if folder else []:
         index = int(saved["index"])
@@ -240,6 +247,7 @@ def _local_relaxation(supercell: Mixture, potential: AlchemicalPotential) -> dic
         }
     return {
         "local_relaxation_energy_eV_per_atom": result.energy / supercell.n_sites,
+        "local_relaxation_derivatives": result.method,
         "softest_mode_eV_per_A2": result.softest_mode,
         "local_relaxation_seconds": perf_counter() - begin,
     }
