@@ -54,6 +54,7 @@ benchmark: setup
 validate: setup
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
+	$(BIN)/python benchmarks/validate_disorder.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

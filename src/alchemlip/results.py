@@ -39,6 +39,7 @@ PACKAGES = (
     "sevenn",
     "mace-torch",
     "e3nn",
+    "icet",
 )
 
 
