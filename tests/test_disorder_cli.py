@@ -59,6 +59,22 @@ def test_one_composition(cli: Cli, potential: AlchemicalPotential) -> None:  # n
     )
 
 
+def test_three_species_and_the_choice_of_the_supercell(cli: Cli) -> None:  # noqa: F811
+    options = ("--geometry", "as-given", "--points", "3", "--tolerance", "5", "--dtype", "float32")
+    outcome = cli("disorder", "salt.cif", "--mix", "Na=Li,Na,K", *options, "--out", "three")
+    assert outcome.code == 0, outcome.err
+    points = result("three")["points"]
+    assert len(points) == 6
+    assert [point["supercell"] is None for point in points].count(True) == 3
+    mixed = next(point for point in points if point["supercell"])
+    trials = mixed["supercell_trials"]
+    assert len(trials) > 1
+    energies = [trial["random_energy_eV_per_atom"] for trial in trials]
+    assert abs(energies[-1] - energies[-2]) < 5e-3
+    assert mixed["random_energy_eV_per_atom"] == energies[-1]
+    assert Path("three/disorder.png").stat().st_size > 5000
+
+
 def test_bad_input(cli: Cli) -> None:  # noqa: F811
     def refused(words: str, *options: str) -> None:
         assert_one_sentence(cli("disorder", "salt.cif", *options), words)

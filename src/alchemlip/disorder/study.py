@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.disorder.mixing import mixing_energies
-from alchemlip.disorder.random_alloy import RandomAlloyPotential, random_alloy
+from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
@@ -194,7 +194,7 @@ def disorder_point(
         run = relax(mixture, random, relaxation)
         mixture, converged = run.mixture, run.converged
         fixed = settings.model_copy(update={"supercell": alloy.repeats})
-        alloy = _alloy(mixture, potential, fixed)
+        alloy = replace(_alloy(mixture, potential, fixed), trials=alloy.trials)
     n = mixture.n_sites
     if alloy is None:
         mean_field = potential.evaluate(mixture, composition_gradient=False).energy
@@ -210,6 +210,15 @@ def disorder_point(
         "supercell_sites": None if alloy is None else n * int(np.prod(alloy.repeats)),
         "converged": converged,
     }
+    if alloy is not None and alloy.trials:
+        # How the supercell was chosen.
+        record["supercell_trials"] = [
+            {
+                "repeats": list(trial.repeats),
+                "random_energy_eV_per_atom": trial.random_energy_per_site,
+            }
+            for trial in alloy.trials
+        ]
     if settings.bulk_modulus:
         fit = equation_of_state(mixture, random)
         record["equation_of_state_volume_A3"] = fit.volume
@@ -225,7 +234,9 @@ def disorder_point(
     return DisorderPoint(np.asarray(x, dtype=float), mixture, record)
 
 
-def _alloy(mixture: Mixture, potential: AlchemicalPotential, settings: DisorderSettings) -> Any:
+def _alloy(
+    mixture: Mixture, potential: AlchemicalPotential, settings: DisorderSettings
+) -> RandomAlloy:
     return random_alloy(
         mixture,
         potential,
