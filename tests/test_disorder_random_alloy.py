@@ -21,6 +21,7 @@ from alchemlip.disorder.random_alloy import (
     second_order_energy,
 )
 from alchemlip.disorder.supercells import supercell_repeats
+from conftest import POTENTIALS, loaded
 from crystals import deformed
 from pair_models import PairBackend, pair_potential
 
@@ -170,6 +171,14 @@ def test_hessian_and_differences_agree(potential: AlchemicalPotential) -> None:
     hessian = occupancy_hessian(mixture.repeat((2, 2, 1)), potential)
     exact = second_order_energy(hessian, exact_composition=True)
     assert 4 * alloy.fluctuation_energy == pytest.approx(exact, abs=1e-5)
+
+
+def test_float32_is_good_to_a_fraction_of_a_millielectronvolt() -> None:
+    single, double = (loaded(POTENTIALS[0], dtype) for dtype in ("float32", "float64"))
+    mixture = Mixture.from_elements(bulk("Cu", "fcc", 3.8), {"Cu": {"Cu": 0.75, "Au": 0.25}})
+    low, high = (random_alloy(mixture, item, repeats=(3, 3, 3)) for item in (single, double))
+    assert low.fluctuation_energy == pytest.approx(high.fluctuation_energy, abs=5e-4)
+    assert abs(high.fluctuation_energy) > 2e-3
 
 
 def low_symmetry() -> Mixture:
