@@ -254,6 +254,21 @@ def test_relaxed_random_alloy(potential: AlchemicalPotential) -> None:
     assert fit.bulk_modulus == pytest.approx(modulus, rel=0.02)
 
 
+def test_cluster_by_hand() -> None:
+    """Three sites in a row, density squared: the neighbours of a fluctuating site feel it."""
+    atoms = Atoms("Na3", positions=[[0, 0, 0], [2.5, 0, 0], [5.0, 0, 0]])
+    mixture = Mixture.from_elements(atoms, {"Na": BINARY["Na"]})
+    alloy = random_alloy(mixture, SQUARE, forces=True)
+    w = (1.0 - (2.5 / 3.2) ** 2) ** 4 / 20.0
+    p, z = np.array([0.25, 0.75]), np.array([11.0, 19.0])
+    variance = p @ z**2 - (p @ z) ** 2
+    # The ends have one neighbour, the middle two.
+    assert alloy.fluctuation_energy == pytest.approx(4 * w**2 * variance, rel=1e-7)
+    assert alloy.repeats == (1, 1, 1)
+    assert alloy.stress is None
+    assert np.abs(alloy.forces.sum(axis=0)).max() < 1e-9  # type: ignore[union-attr]
+
+
 def test_supercells_grow_evenly() -> None:
     cubic = CELLS["rock salt"]
     assert list(supercell_repeats(cubic, 5.0, 300)) == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
