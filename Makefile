@@ -45,6 +45,7 @@ unit: setup
 ## unit-mace: the suite of every potential, over MACE models that the tests make
 unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
+	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup
