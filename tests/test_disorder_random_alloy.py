@@ -21,6 +21,7 @@ from alchemlip.disorder.random_alloy import (
     second_order_energy,
 )
 from alchemlip.disorder.supercells import supercell_repeats
+from conftest import POTENTIALS, loaded
 from crystals import deformed
 from pair_models import PairBackend, pair_potential
 
@@ -172,6 +173,14 @@ def test_hessian_and_differences_agree(potential: AlchemicalPotential) -> None:
     assert 4 * alloy.fluctuation_energy == pytest.approx(exact, abs=1e-5)
 
 
+def test_float32_is_good_to_a_fraction_of_a_millielectronvolt() -> None:
+    single, double = (loaded(POTENTIALS[0], dtype) for dtype in ("float32", "float64"))
+    mixture = Mixture.from_elements(bulk("Cu", "fcc", 3.8), {"Cu": {"Cu": 0.5, "Au": 0.5}})
+    low, high = (random_alloy(mixture, item, repeats=(3, 3, 3)) for item in (single, double))
+    assert low.fluctuation_energy == pytest.approx(high.fluctuation_energy, abs=5e-4)
+    assert abs(high.fluctuation_energy) > 2e-3
+
+
 def low_symmetry() -> Mixture:
     """Two inequivalent disordered sites, and equivalent ones, none on a special position."""
     atoms = Atoms(
@@ -243,6 +252,21 @@ def test_relaxed_random_alloy(potential: AlchemicalPotential) -> None:
     ]
     modulus = (pressures[0] - pressures[1]) / 0.02 * 160.21766
     assert fit.bulk_modulus == pytest.approx(modulus, rel=0.02)
+
+
+def test_cluster_by_hand() -> None:
+    """Three sites in a row, density squared: the neighbours of a fluctuating site feel it."""
+    atoms = Atoms("Na3", positions=[[0, 0, 0], [2.5, 0, 0], [5.0, 0, 0]])
+    mixture = Mixture.from_elements(atoms, {"Na": BINARY["Na"]})
+    alloy = random_alloy(mixture, SQUARE, forces=True)
+    w = (1.0 - (2.5 / 3.2) ** 2) ** 4 / 20.0
+    p, z = np.array([0.25, 0.75]), np.array([11.0, 19.0])
+    variance = p @ z**2 - (p @ z) ** 2
+    # The ends have one neighbour, the middle two.
+    assert alloy.fluctuation_energy == pytest.approx(4 * w**2 * variance, rel=1e-7)
+    assert alloy.repeats == (1, 1, 1)
+    assert alloy.stress is None
+    assert np.abs(alloy.forces.sum(axis=0)).max() < 1e-9  # type: ignore[union-attr]
 
 
 def test_supercells_grow_evenly() -> None:

@@ -88,8 +88,8 @@ def command(
 ) -> None:
     """Energy of the random alloy to second order, from one small mixed cell.
 
-    Writes result.json, disorder.csv and, for a line, disorder.png; the pure ends come first. The
-    same command continues a run that was stopped.
+    Writes result.json, disorder.csv and disorder.png. The same command continues a run that was
+    stopped.
 
     Example: alchemlip disorder CeO2.cif --mix Ce=Ce,Zr --points 5 --temperature 1000
     """
@@ -99,7 +99,6 @@ def command(
     from alchemlip.disorder.mixing import check_temperature
     from alchemlip.disorder.study import disorder_settings, study_disorder, study_inputs
     from alchemlip.relaxation import relaxation_settings
-    from alchemlip.report import flat_row
     from alchemlip.results import ResultFolder
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
@@ -157,21 +156,35 @@ def command(
     results, curve = _results(finished, at, temperature, fraction)
     if not folder.finished:
         named = [{"index": i, **point.record} for i, point in enumerate(finished)]
-        folder.write_csv("disorder.csv", [flat_row(row) for row in named])
+        folder.write_csv("disorder.csv", [_table_row(row) for row in named])
         folder.finish(results, named)
+    title = f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})"
+    picture = folder.path / "disorder.png"
+    records = [point.record for point in finished]
     if len(species) == 2:
         from alchemlip.disorder.plotting import plot_disorder
 
         plot_disorder(
             x[:, 1],
             species,
-            [point.record for point in finished],
-            folder.path / "disorder.png",
+            records,
+            picture,
             curve=curve,
             temperatures=temperature,
-            title=f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})",
+            title=title,
         )
+    else:
+        from alchemlip.plotting import plot_scan
+
+        plot_scan(x, species, records, picture, title)
     _show(console, finished, species, results, str(folder.path))
+
+
+def _table_row(record: dict[str, Any]) -> dict[str, Any]:
+    from alchemlip.report import flat_row
+
+    row = flat_row({key: value for key, value in record.items() if key != "supercell_trials"})
+    return row | {"supercell": "x".join(map(str, record["supercell"] or []))}
 
 
 def _compositions(n_species: int, points: int, at: Sequence[float]) -> list[list[float]]:
@@ -225,7 +238,11 @@ def _results(
     curve = None
     if mixed and len(finished[0].x) == 2:
         x = np.array([point.x[1] for point in finished])
+        relaxed = all("relaxed_mixing_energy_eV_per_atom" in record for record in records)
+        if relaxed:
+            energies = [record["relaxed_mixing_energy_eV_per_atom"] for record in records]
         curve = fit_mixing(x, energies, fraction)
+        results["free_energy_includes_local_relaxation"] = relaxed
         results["redlich_kister_eV_per_atom"] = curve.coefficients.tolist()
         results["redlich_kister_residual_eV_per_atom"] = curve.residual
         critical = curve.critical_point()
@@ -260,21 +277,23 @@ def _show(
 
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
-        ("mixing_energy_eV_per_atom", "random alloy"),
-        ("local_relaxation_energy_eV_per_atom", "local relaxation"),
+        ("mixing_energy_eV_per_atom", "random"),
+        ("local_relaxation_energy_eV_per_atom", "local"),
+        ("relaxed_mixing_energy_eV_per_atom", "both"),
     )
     records = [point.record for point in finished]
     shown = [column for column in columns if any(column[0] in record for record in records)]
     explicit = any("explicit_energy_eV_per_atom" in record for record in records)
     table = Table(title="mixing energy, meV per site", title_justify="left")
-    for heading in ("composition", *(label for _, label in shown), "supercell"):
+    for heading in ("x", *(label for _, label in shown), "cells"):
         table.add_column(heading)
     if explicit:
-        table.add_column("explicit - second order of the same cell")
-        table.add_column("seconds, both")
+        table.add_column("explicit*")
+        table.add_column("seconds*")
     for point in finished:
         record = point.record
-        cells = [" ".join(f"{s} {w:.3f}" for s, w in zip(species, point.x, strict=True))]
+        # The first species is the rest.
+        cells = [" ".join(f"{s} {w:.3f}" for s, w in list(zip(species, point.x, strict=True))[1:])]
         cells += [_millielectronvolts(record.get(key)) for key, _ in shown]
         cells.append("x".join(map(str, record["supercell"] or [])))
         if explicit and "explicit_energy_eV_per_atom" in record:
@@ -287,6 +306,11 @@ def _show(
             cells.append(f"{record['explicit_seconds']:.1f}, {record['finite_cell_seconds']:.1f}")
         table.add_row(*cells)
     console.print(table)
+    if explicit:
+        console.print(
+            "* mean of the explicit supercells less the second order of the same finite cells, and "
+            "the seconds of both"
+        )
     for note in dict.fromkeys(record.get("local_relaxation_note") for record in records):
         if note:
             console.print(f"[yellow]No local relaxation somewhere: {escape(note)}[/yellow]")

@@ -45,13 +45,16 @@ def plot_disorder(
     series = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field", REFERENCE, "s"),
         ("mixing_energy_eV_per_atom", "random alloy", LINE, "o"),
+        ("relaxed_mixing_energy_eV_per_atom", "with local relaxation", WARM, "D"),
     )
     axis.axhline(0.0, ls="--", color=REFERENCE, lw=1.0)
-    for key, label, colour, marker in series:
+    relaxed = all(series[-1][0] in record for record in records)
+    for key, label, colour, marker in series if relaxed else series[:-1]:
         values = 1e3 * np.array([record[key] for record in records])
         axis.plot(x[order], values[order], marker, color=colour, ms=5, label=label)
     if curve is not None:
-        axis.plot(GRID, 1e3 * curve.energy(GRID), color=LINE, lw=1.4)
+        colour = WARM if relaxed else LINE
+        axis.plot(GRID, 1e3 * curve.energy(GRID), color=colour, lw=1.4)
     _explicit(axis, x, records)
     axis.set_ylabel("mixing energy (meV/site)")
     axis.legend(frameon=False, fontsize=8)

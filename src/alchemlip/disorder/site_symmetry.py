@@ -51,7 +51,9 @@ def site_symmetry(
     """
     chosen = np.arange(mixture.n_sites) if sites is None else np.asarray(sites)
     rotations, translations = _operations(mixture, symprec)
-    fractional = None if symprec is None else _fractional(mixture)
+    # A cluster has no fractional coordinates, nor operations that need them.
+    crystal = symprec is not None and bool(mixture.pbc.all())
+    fractional = _fractional(mixture) if crystal else None
     place = np.full(mixture.n_sites, -1)
     place[chosen] = np.arange(len(chosen))
     representatives: list[int] = []

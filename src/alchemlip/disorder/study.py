@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +22,8 @@ from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.disorder.mixing import mixing_energies
-from alchemlip.disorder.random_alloy import RandomAlloyPotential, random_alloy
-from alchemlip.disorder.supercells import Repeats
+from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
+from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
@@ -112,7 +112,14 @@ def study_disorder(
 
     Returns:
         The points in the order of the compositions.
+
+    Raises:
+        InputError: if explicit supercells cannot hold a composition, or from the calculations.
     """
+    if settings.explicit and settings.supercell:
+        for x in compositions:
+            large = mixture.with_composition(group, x).repeat(settings.supercell)
+            check_exact_composition(large.group(group))
     done: dict[int, DisorderPoint] = {}
     for saved in folder.points() if folder else []:
         index = int(saved["index"])
@@ -187,7 +194,7 @@ def disorder_point(
         run = relax(mixture, random, relaxation)
         mixture, converged = run.mixture, run.converged
         fixed = settings.model_copy(update={"supercell": alloy.repeats})
-        alloy = _alloy(mixture, potential, fixed)
+        alloy = replace(_alloy(mixture, potential, fixed), trials=alloy.trials)
     n = mixture.n_sites
     if alloy is None:
         mean_field = potential.evaluate(mixture, composition_gradient=False).energy
@@ -203,19 +210,33 @@ def disorder_point(
         "supercell_sites": None if alloy is None else n * int(np.prod(alloy.repeats)),
         "converged": converged,
     }
+    if alloy is not None and alloy.trials:
+        # How the supercell was chosen.
+        record["supercell_trials"] = [
+            {
+                "repeats": list(trial.repeats),
+                "random_energy_eV_per_atom": trial.random_energy_per_site,
+            }
+            for trial in alloy.trials
+        ]
     if settings.bulk_modulus:
         fit = equation_of_state(mixture, random)
         record["equation_of_state_volume_A3"] = fit.volume
         record["bulk_modulus_GPa"] = fit.bulk_modulus
     record["seconds"] = perf_counter() - begin
-    if alloy is not None and settings.local_relaxation:
-        record |= _local_relaxation(mixture.repeat(alloy.repeats), potential)
+    if settings.local_relaxation:
+        if alloy is None:
+            record["local_relaxation_energy_eV_per_atom"] = 0.0
+        else:
+            record |= _local_relaxation(mixture.repeat(alloy.repeats), potential)
     if alloy is not None and settings.explicit:
         record |= _explicit(mixture, potential, alloy.repeats, settings)
     return DisorderPoint(np.asarray(x, dtype=float), mixture, record)
 
 
-def _alloy(mixture: Mixture, potential: AlchemicalPotential, settings: DisorderSettings) -> Any:
+def _alloy(
+    mixture: Mixture, potential: AlchemicalPotential, settings: DisorderSettings
+) -> RandomAlloy:
     return random_alloy(
         mixture,
         potential,
@@ -237,6 +258,7 @@ def _local_relaxation(supercell: Mixture, potential: AlchemicalPotential) -> dic
         }
     return {
         "local_relaxation_energy_eV_per_atom": result.energy / supercell.n_sites,
+        "local_relaxation_derivatives": result.method,
         "softest_mode_eV_per_A2": result.softest_mode,
         "local_relaxation_seconds": perf_counter() - begin,
     }
@@ -301,5 +323,10 @@ def _with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint
     }
     for index, point in enumerate(points):
         record = point.record | {name: float(values[index]) for name, values in above.items()}
+        gained = record.get("local_relaxation_energy_eV_per_atom")
+        if gained is not None:
+            record["relaxed_mixing_energy_eV_per_atom"] = (
+                record["mixing_energy_eV_per_atom"] + gained
+            )
         finished.append(DisorderPoint(point.x, point.mixture, record))
     return finished
