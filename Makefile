@@ -20,7 +20,7 @@ setup-mace: .venv-mace/.installed
 .venv-mace/.installed: pyproject.toml constraints-mace.txt
 	$(PYTHON) -m venv .venv-mace
 	$(BIN_MACE)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,chgnet,test]'
+	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,chgnet,cueq,test]'
 	touch $@
 
 ## demo: Ce(1-x)Zr(x)O2 and Ce(1-x)Sn(x)O2, lattice parameter and energy against x

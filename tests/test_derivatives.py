@@ -261,7 +261,8 @@ def test_float32_agrees_with_float64(
         scale = max(1.0, float(np.abs(high.node_energies).max()))
         assert abs(low.energy - high.energy) < case.rounding * scale * mixture.n_sites
         assert np.abs(low.forces - high.forces).max() < 10 * case.rounding * scale
-        assert_equal(low.composition_gradient, high.composition_gradient, 1e-5)
+        off = np.abs(low.composition_gradient - high.composition_gradient).max()
+        assert off < case.rounding * scale * mixture.n_sites
 
 
 def test_large_cell_energy_is_summed_in_float64() -> None:

@@ -61,7 +61,7 @@ def test_derivatives(crystal: Crystal, embedding: AlchemicalPotential, step: flo
             return embedding.energies(graph, **moved).item()  # type: ignore[arg-type]
 
         expected = (exact[name] * direction.numpy()).sum()
-        assert_equal(expected, central(energy, step), DIFFERENCE)
+        assert_equal(expected, central(energy, step / 2), DIFFERENCE)
 
 
 def test_second_derivatives(

@@ -102,16 +102,16 @@ def test_dropping_absent_elements_changes_nothing(blocks: tuple[str, str]) -> No
 def test_form_follows_from_the_architecture() -> None:
     """Factorised where messages are linear in the sender and know no receiver."""
     forms = {
-        ("", "Residual"): ("factorised", "expanded"),
-        ("Density", "DensityResidual"): ("expanded",),
-        ("AttResidual", "AttResidual"): ("expanded",),
-        ("ResidualNonLinear", "ResidualNonLinear"): ("expanded",),
+        ("", "Residual"): ("factorised", "expanded", "embedding"),
+        ("Density", "DensityResidual"): ("expanded", "embedding"),
+        ("AttResidual", "AttResidual"): ("expanded", "embedding"),
+        ("ResidualNonLinear", "ResidualNonLinear"): ("expanded", "embedding"),
     }
     for blocks, expected in forms.items():
         model = model_of({"blocks": blocks})
         assert MACEBackend("m", model, CPU, torch.float64).forms == expected
     agnesi = model_of({"blocks": ("", "Residual"), "transform": "Agnesi"})
-    assert MACEBackend("m", agnesi, CPU, torch.float64).forms == ("expanded",)
+    assert MACEBackend("m", agnesi, CPU, torch.float64).forms == ("expanded", "embedding")
 
 
 @pytest.fixture
@@ -206,3 +206,42 @@ def test_importing_mace_leaves_the_process_as_it_was() -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "None"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"blocks": ("", "Residual")},
+        {"blocks": ("Density", "DensityResidual")},
+        {"blocks": ("ResidualNonLinear", "ResidualNonLinear"), "apply_cutoff": False},
+    ],
+    ids=lambda architecture: architecture["blocks"][1],
+)
+def test_cuequivariance_converted_models(architecture: dict[str, Any]) -> None:
+    """A model converted by mace's own tool gives what the model before conversion gives."""
+    pytest.importorskip("cuequivariance_torch")
+    before = torch.get_default_dtype()
+    try:
+        convert = import_module("mace.cli.convert_e3nn_cueq")
+        converted = convert.run(model_of(architecture), device="cpu")  # sets the default dtype
+    finally:
+        torch.set_default_dtype(before)
+    assert type(converted.products[0].symmetric_contractions).__module__.startswith("cuequi")
+    plain, fast = (
+        AlchemicalPotential(MACEBackend("", model, CPU, torch.float64))
+        for model in (model_of(architecture), converted)
+    )
+    assert fast.backend.forms == plain.backend.forms
+    for crystal in (CRYSTALS[0], CRYSTALS[6]):
+        for correlation in ("independent", "concerted"):
+            mixture = crystal.mixture(correlation)  # type: ignore[arg-type]
+            expected, found = plain.evaluate(mixture), fast.evaluate(mixture)
+            np.testing.assert_allclose(found.energy, expected.energy, rtol=1e-10)
+            np.testing.assert_allclose(found.forces, expected.forces, atol=1e-10)
+            np.testing.assert_allclose(
+                found.composition_gradient, expected.composition_gradient, rtol=1e-10, atol=1e-10
+            )
+    mixture = CRYSTALS[0].mixture()
+    expected, found = (p.with_representation("embedding").evaluate(mixture) for p in (plain, fast))
+    np.testing.assert_allclose(found.energy, expected.energy, rtol=1e-10)
+    np.testing.assert_allclose(found.composition_gradient, expected.composition_gradient, rtol=1e-9)

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alchemlip.errors import InputError
 from alchemlip.groups import BoolArray, FloatArray
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
     from alchemlip.potential import Evaluation
 
-CellMode = Literal["full", "volume", "fixed"]
+CELL_MODES = ("full", "volume", "fixed")
+STRAINS = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
 CELL_STIFFNESS = 0.5
 """Guess of an elastic constant in eV/A^3 (80 GPa), which scales cell steps to atomic ones."""
 OPTIMISER_STIFFNESS = 70.0
@@ -40,9 +41,10 @@ class RelaxationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    cell: CellMode = Field(
+    cell: str = Field(
         default="full",
-        description="full: shape and volume; volume: volume alone; fixed: positions alone",
+        description="full: shape and volume; volume: volume alone; fixed: positions alone; or the "
+        "strains that are free, such as zz or xx,yy",
     )
     fmax: float = Field(default=1e-3, gt=0, description="largest force allowed, eV/A")
     smax: float = Field(
@@ -55,6 +57,13 @@ class RelaxationSettings(BaseModel):
         default="BFGS", description="ASE's optimiser"
     )
     max_steps: int = Field(default=500, ge=0, description="most steps before giving up")
+
+    @field_validator("cell")
+    @classmethod
+    def _known_cell_mode(cls, value: str) -> str:
+        if value not in CELL_MODES and not set(value.split(",")) <= set(STRAINS):
+            raise ValueError(f"choose {', '.join(CELL_MODES)}, or free strains such as zz or xx,yy")
+        return value
 
 
 def relaxation_settings(**options: Any) -> RelaxationSettings:
@@ -228,8 +237,7 @@ class _Run:
         self.atoms = mixture.to_atoms()
         self.calculator = AlchemicalCalculator(potential, mixture)
         self.atoms.calc = self.calculator
-        # Strain is a degree of freedom only between periodic directions.
-        self.strained = strain_mask(mixture.pbc)
+        self.strained = cell_mask(mixture, settings)
         if settings.keep_symmetry:
             self.atoms.set_constraint(symmetry_constraint(mixture, settings.symprec))
         self.optimiser = self._make_optimiser()
@@ -319,6 +327,23 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
         )
 
 
+def cell_mask(mixture: Mixture, settings: RelaxationSettings) -> FloatArray:
+    """Return (3, 3), 1 where a strain component is relaxed, else 0.
+
+    Strain is a degree of freedom only between periodic directions.
+    """
+    if settings.cell == "fixed":
+        return np.zeros((3, 3))
+    mask = strain_mask(mixture.pbc)
+    if settings.cell in CELL_MODES:
+        return mask
+    chosen = np.zeros((3, 3))
+    for name in settings.cell.split(","):
+        i, j = STRAINS[name]
+        chosen[i, j] = chosen[j, i] = 1.0
+    return mask * chosen
+
+
 def strain_mask(pbc: BoolArray) -> FloatArray:
     """Return (3, 3), 1 where a strain component joins two periodic directions, else 0."""
     periodic = np.asarray(pbc, dtype=float)
@@ -333,7 +358,6 @@ def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
         symprec: tolerance in Angstrom.
     """
     from ase import Atoms
-    from ase.constraints import FixSymmetry
 
     # Two sites are alike if they hold the same species with the same weights, whatever they show.
     labelled: Atoms = Atoms(
@@ -342,6 +366,13 @@ def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
         cell=mixture.cell,
         pbc=mixture.pbc,
     )
+    return fix_symmetry(labelled, symprec)
+
+
+def fix_symmetry(labelled: Atoms, symprec: float) -> Any:
+    """Return ASE's ``FixSymmetry`` for atoms whose numbers are labels of alike sites."""
+    from ase.constraints import FixSymmetry
+
     return FixSymmetry(labelled, symprec=symprec)
 
 

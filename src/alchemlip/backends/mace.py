@@ -265,7 +265,10 @@ class _HookedModel:
         inputs = self._inputs
         if not inputs.embedding:
             return arguments
-        return (arguments[0].index_select(0, inputs.graph.node_site), inputs.one_hot)
+        element = inputs.one_hot
+        if arguments[1].dim() == 1:  # cuEquivariance's takes the columns
+            element = element.argmax(dim=1).to(arguments[1].dtype)
+        return (arguments[0].index_select(0, inputs.graph.node_site), element)
 
     def _on_sites(self, _: Any, __: Any, output: Tensor) -> Tensor:
         inputs = self._inputs
