@@ -271,7 +271,7 @@ def draw(file: Path, picture: Path, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["sevennet-0"])
+    parser.add_argument("--models", nargs="+", default=["sevennet-0", "chgnet"])
     parser.add_argument("--page-only", action="store_true")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)

@@ -135,6 +135,9 @@ def monte_carlo(study: OrderingStudy) -> dict[str, Any]:
 
 def found_structure(record: dict[str, Any]) -> str:
     """Return the lowest structure's name, or that the crystal separates."""
+    effect = record.get("relaxed")
+    if effect and effect["separation_temperature_K"] > effect["critical_temperature_K"]:
+        return "separation"
     structures = record["fixed"]["ordered_structures"]
     if not structures or structures[0]["ordering_energy_eV_per_atom"] <= 0:
         return "none below random"

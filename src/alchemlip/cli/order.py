@@ -231,7 +231,14 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
             f"{wave.critical_temperature:.0f}",
         )
     console.print(table)
-    if not study.lowest.commensurate and study.lowest.eigenvalue < study.waves[0].eigenvalue - 1e-4:
+    if study.relaxed:
+        console.print(
+            "Two phases side by side, each at its own lattice parameter (k = 0): mean-field T "
+            f"{results['separation_temperature_K']:.0f} K."
+        )
+    elif (
+        not study.lowest.commensurate and study.lowest.eigenvalue < study.waves[0].eigenvalue - 1e-4
+    ):
         k = " ".join(f"{x:.3f}" for x in study.lowest.k)
         console.print(
             f"The interpolated V(k) is lower at k = {k} ({1e3 * study.lowest.eigenvalue:.2f} meV), "
