@@ -46,6 +46,8 @@ unit: setup
 unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
+	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
+	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
 benchmark: setup
@@ -60,6 +62,9 @@ validate: setup
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
 	$(BIN)/python benchmarks/validate_ensemble.py
+	$(BIN)/python benchmarks/validate_ordering.py
+	$(BIN)/python benchmarks/perovskite_ordering.py
+	$(BIN)/python benchmarks/validate_disorder.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

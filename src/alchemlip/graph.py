@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from vesin import NeighborList as VesinList
 
+from alchemlip.conditionals import ABSENT, ConditionalTable, conditional_table, edge_shells
 from alchemlip.errors import InputError
 from alchemlip.groups import BoolArray, FloatArray, IntArray
 from alchemlip.mixture import Mixture
@@ -130,6 +131,8 @@ class MessageTables:
         node_site: (N,) site of each node.
         tied_nodes: (T,) factorised form: the nodes that have a row of their own.
         trivial: whether every site has one node of fixed weight, so that nothing needs collapsing.
+        probabilities: (T,) expanded form: conditional probabilities of short-range order, to which
+            entries of ``weight_node`` beyond the nodes point.
     """
 
     form: Form
@@ -141,6 +144,7 @@ class MessageTables:
     node_site: Tensor
     tied_nodes: Tensor | None
     trivial: bool
+    probabilities: Tensor | None = None
 
     def collapse(self, features: Tensor, occupancies: Tensor) -> Tensor:
         """Return row features (n_rows, F) from node features (N, F) and occupancies (N,)."""
@@ -171,8 +175,10 @@ class MessageTables:
         """Return the weight (M, 1) of each message edge; None where all are 1."""
         if self.weight_node is None:
             return None
-        extended = torch.cat([occupancies, occupancies.new_ones(1)])
-        return extended.index_select(0, self.weight_node).unsqueeze(1)
+        parts = [occupancies, occupancies.new_ones(1)]
+        if self.probabilities is not None:
+            parts.append(self.probabilities.to(occupancies.dtype))
+        return torch.cat(parts).index_select(0, self.weight_node).unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,7 @@ class Graph:
         node_component: (N,) index into the batch's flat composition, K for pure sites.
         composition: (K,).
         site_counts, node_counts, component_counts: per structure, to split results.
+        short_range: the conditional probabilities of short-range ordered groups, if there are any.
     """
 
     n_structures: int
@@ -206,6 +213,7 @@ class Graph:
     node_counts: tuple[int, ...]
     component_counts: tuple[int, ...]
     arrays: _Arrays
+    short_range: ConditionalTable | None = None
 
     @property
     def device(self) -> torch.device:
@@ -240,8 +248,22 @@ class Graph:
     @cached_property
     def uncorrelated(self) -> MessageTables:
         """The expanded tables, had every group been independent."""
-        untied = replace(self.arrays, node_tie=np.full_like(self.arrays.node_tie, PURE))
+        untied = replace(
+            self.arrays, node_tie=np.full_like(self.arrays.node_tie, PURE), edge_shell=None
+        )
         return _expanded_tables(untied, self.device)
+
+    def with_probabilities(self, composition: Tensor, parameters: Tensor) -> Graph:
+        """Return the graph at a composition (K,) and Warren-Cowley parameters (A,).
+
+        Only graphs with short-range order need it; they have the expanded form alone.
+        """
+        assert self.short_range is not None
+        table = self.short_range.probabilities(composition, parameters)
+        graph = replace(self)
+        # The integer tables are kept from one evaluation to the next.
+        graph.__dict__["expanded"] = replace(self.expanded, probabilities=table)
+        return graph
 
     def tables(self, form: Form) -> MessageTables:
         """Return the tables of a form."""
@@ -280,13 +302,14 @@ class _Arrays:
     node_tie: IntArray  # concerted group of the node, unique in the batch, or PURE
     n_components: int  # the component index of pure nodes
     elements: frozenset[int]  # atomic numbers that are present
+    edge_shell: IntArray | None = None  # (E, 3) of `edge_shells`; None without short-range order
 
     def sites(self) -> _Arrays:
         """Return the arrays of the same edges with one pure node on every site."""
         sites = np.arange(self.n_sites)
         pure = np.full(self.n_sites, PURE)
         free = np.full(self.n_sites, self.n_components)
-        return replace(self, node_site=sites, node_component=free, node_tie=pure)
+        return replace(self, node_site=sites, node_component=free, node_tie=pure, edge_shell=None)
 
     @cached_property
     def site_tie(self) -> IntArray:
@@ -380,6 +403,7 @@ def build_graph(
         ]
     )
     structure = np.arange(len(mixtures))
+    short_range = conditional_table(mixtures, component_start, device)
 
     def integers(values: IntArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
@@ -413,7 +437,9 @@ def build_graph(
             node_tie,
             n_components,
             frozenset(np.concatenate([n.number for n in nodes]).tolist()),
+            None if short_range is None else edge_shells(mixtures, edges, component_start),
         ),
+        short_range=short_range,
     )
 
 
@@ -458,7 +484,15 @@ def _expanded_tables(arrays: _Arrays, device: torch.device) -> MessageTables:
     free_edge, free_receiver = arrays.receiving(np.flatnonzero(~arrays.tied))
     pair, free_sender = arrays.sending(free_edge)
     tied_edge, tied_receiver, tied_sender = arrays.tied_pairs()
-    weight = np.concatenate([free_sender, np.full(len(tied_edge), n_nodes)])
+    free_weight = free_sender
+    if arrays.edge_shell is not None:
+        offset, width, start = arrays.edge_shell[free_edge[pair]].T
+        a = arrays.node_component[free_receiver[pair]] - start
+        b = arrays.node_component[free_sender] - start
+        # Behind the nodes' occupancies and the 1 of tied edges.
+        place = n_nodes + 1 + offset + a * width + b
+        free_weight = np.where(offset == ABSENT, free_sender, place)
+    weight = np.concatenate([free_weight, np.full(len(tied_edge), n_nodes)])
     return MessageTables(
         form="expanded",
         n_rows=n_nodes,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
+from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import (
     check_weights,
     parse_composition,
@@ -22,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-Correlation = Literal["independent", "concerted"]
+Correlation = Literal["independent", "concerted", "short-range"]
 Selection = str | int | tuple[int, ...]
 """Sites of a group: an element symbol, the name of a given group, a site index, or indices."""
 Correlations = Correlation | Mapping[str, Correlation] | None
@@ -40,7 +41,9 @@ class Group:
         species: (n, K) atomic number that each component places on each site; 0 is the vacancy.
         composition: (K,) weight of each component, on the simplex.
         correlation: how the occupants of two sites of the group depend on one another:
-            ``independent`` (random solid solution) or ``concerted`` (all sites change together).
+            ``independent`` (random solid solution), ``concerted`` (all sites change together), or
+            ``short-range`` (neighbours prefer one another as ``short_range_order`` says).
+        short_range_order: Warren-Cowley parameters of a ``short-range`` group; None elsewhere.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Group:
     species: IntArray
     composition: FloatArray
     correlation: Correlation = "independent"
+    short_range_order: ShortRangeOrder | None = None
 
     def __post_init__(self) -> None:
         sites = np.asarray(self.sites, dtype=np.int64).reshape(-1)
@@ -81,10 +85,26 @@ class Group:
         weights = check_weights(
             dict(zip(self.components, values.tolist(), strict=True)), f"group {self.name!r}"
         )
+        self._check_short_range_order(np.array(list(weights.values())))
         order = np.argsort(sites, kind="stable")
         object.__setattr__(self, "sites", frozen(sites[order]))
         object.__setattr__(self, "species", frozen(species[order]))
         object.__setattr__(self, "composition", frozen(np.array(list(weights.values()))))
+
+    def _check_short_range_order(self, composition: FloatArray) -> None:
+        if self.correlation != "short-range":
+            if self.short_range_order is not None:
+                raise InputError(
+                    f"group {self.name!r} is {self.correlation}, but has Warren-Cowley parameters: "
+                    "make its correlation 'short-range', or leave them out"
+                )
+            return
+        if self.short_range_order is None:
+            raise InputError(
+                f"group {self.name!r} is short-range ordered, but has no Warren-Cowley parameters: "
+                "give them with Mixture.with_short_range_order()"
+            )
+        self.short_range_order.check(composition, self.components, self.name)
 
     @classmethod
     def of_species(

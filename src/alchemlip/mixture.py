@@ -30,6 +30,7 @@ from alchemlip.groups import (
     mixed_groups,
 )
 from alchemlip.nodes import Nodes, nodes_of
+from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import (
     VACANCY_NUMBER,
     check_weights,
@@ -238,6 +239,9 @@ class Mixture:
                     ),
                     np.array(entry["composition"]),
                     entry["correlation"],
+                    ShortRangeOrder.from_dict(entry["short_range_order"])
+                    if "short_range_order" in entry
+                    else None,
                 )
                 for entry in data["groups"]
             )
@@ -343,7 +347,7 @@ class Mixture:
     def site_labels(self) -> IntArray:
         """(S,) integers, equal on sites that the energy cannot tell apart (for symmetry).
 
-        Sites that vary independently are told by their occupancies alone. Sites of a concerted
+        Sites that vary independently are told by their occupancies alone. Sites of a correlated
         group are tied to one another, so the group and what each component places count as well.
         """
         keys: list[tuple[Any, ...]] = [
@@ -351,7 +355,7 @@ class Mixture:
             for occupancy in self.occupancies()
         ]
         for index, group in enumerate(self.groups):
-            if group.correlation == "concerted":
+            if group.correlation != "independent":
                 for site, row in zip(group.sites.tolist(), group.species.tolist(), strict=True):
                     keys[site] = (index, *row, *group.composition.round(10).tolist())
         known: dict[tuple[Any, ...], int] = {}
@@ -406,6 +410,29 @@ class Mixture:
         groups = tuple(new if item.name == group else item for item in self.groups)
         return self._sharing_nodes(replace(self, groups=groups))
 
+    def with_short_range_order(
+        self,
+        group: str,
+        radii: Sequence[float],
+        alpha: Mapping[tuple[str, str], Sequence[float]],
+    ) -> Mixture:
+        """Return the mixture with Warren-Cowley short-range order in one group.
+
+        Args:
+            group: name of the group; its correlation becomes ``short-range``.
+            radii: (D,) outer radius of each shell in Angstrom, between the shells.
+            alpha: {(a, b): D values} for pairs of components, 1 - P(b | a) / p_b: negative where
+                they attract; pairs left out are 0.
+
+        Raises:
+            InputError: if a probability would be negative.
+        """
+        old = self.group(group)
+        order = ShortRangeOrder.of_pairs(old.components, radii, alpha)
+        new = replace(old, correlation="short-range", short_range_order=order)
+        groups = tuple(new if item.name == group else item for item in self.groups)
+        return replace(self, groups=groups)
+
     def with_geometry(self, atoms: Atoms) -> Mixture:
         """Return the mixture with the positions, cell and periodicity of an ASE structure."""
         if len(atoms) != self.n_sites:
@@ -443,6 +470,11 @@ class Mixture:
             if group.name != name:
                 groups.append(group)
                 continue
+            if group.correlation == "short-range":
+                raise InputError(
+                    f"group {name!r} is short-range ordered, which sites with a composition of "
+                    "their own are not: make it independent first"
+                )
             groups += [
                 replace(
                     group, name=f"{name}@{site}", sites=np.array([site]), species=row.reshape(1, -1)
@@ -474,6 +506,11 @@ class Mixture:
                     "species": [[species_symbol(z) for z in row] for row in group.species.tolist()],
                     "composition": group.composition.tolist(),
                     "correlation": group.correlation,
+                    **(
+                        {}
+                        if group.short_range_order is None
+                        else {"short_range_order": group.short_range_order.to_dict()}
+                    ),
                 }
                 for group in self.groups
             ],

@@ -14,7 +14,7 @@ is replaced by the occupancies: exact at the ends, cheaper, and another path in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -48,6 +48,9 @@ class Evaluation:
             or if undefined: without periodic directions, or where the cell has no volume.
         composition_gradient: (K,) raw dE/dx in eV, in the order of ``mixture.component_labels``;
             None if not asked for.
+        short_range_gradient: (A,) dE/d(alpha) in eV, group by group in the order of
+            ``ShortRangeOrder.parameters``; None without short-range order, or if no composition
+            gradient was asked for.
     """
 
     energy: float
@@ -57,6 +60,7 @@ class Evaluation:
     forces: FloatArray | None
     stress: FloatArray | None
     composition_gradient: FloatArray | None
+    short_range_gradient: FloatArray | None = field(default=None, kw_only=True)
 
 
 class AlchemicalPotential:
@@ -151,6 +155,8 @@ class AlchemicalPotential:
                         f"group {group.name!r} has vacancies, whose end state would still hold an "
                         "atom in the embedding representation: use representation='nodes'"
                     )
+        if any(group.short_range_order is not None for group in mixture.groups):
+            self._check_short_range()
         if self.backend.numbers.issuperset(mixture.nodes.number.tolist()):
             return  # every step comes through here
         for number, site in zip(
@@ -161,6 +167,18 @@ class AlchemicalPotential:
                     f"the potential {self.name!r} does not cover {species_symbol(number)} (site "
                     f"{site}): choose another potential (alchemlip models) or another species"
                 )
+
+    def _check_short_range(self) -> None:
+        if self.representation == "embedding":
+            raise InputError(
+                "the embedding representation knows no correlation of neighbours: use "
+                "representation='nodes' for short-range order"
+            )
+        if not getattr(self.backend, "short_range_order", True):
+            raise InputError(
+                f"the potential {self.name!r} has three-body messages, for which short-range order "
+                "is not written yet: use a SevenNet or MACE potential"
+            )
 
     def neighbour_list(self, skin: float = 0.5) -> NeighbourList:
         """Return a neighbour list with the model's cutoff, to keep between evaluations."""
@@ -185,6 +203,7 @@ class AlchemicalPotential:
         cells: Tensor,
         composition: Tensor,
         form: Form | None = None,
+        short_range: Tensor | None = None,
     ) -> Tensor:
         """Return the energy of every node (N,) in eV, differentiable in all arguments.
 
@@ -196,7 +215,17 @@ class AlchemicalPotential:
             cells: (B, 3, 3) in Angstrom, float64.
             composition: (K,) flat composition of the batch, float64; off the simplex is allowed.
             form: of the message tables; the model's preferred one if None.
+            short_range: (A,) Warren-Cowley parameters instead of the graph's own.
         """
+        if graph.short_range is not None:
+            if form == "factorised":
+                raise InputError(
+                    "short-range order has no factorised form, since what a site receives depends "
+                    "on what sits there: leave out the form, or use 'expanded'"
+                )
+            form = "expanded"
+            parameters = graph.short_range.parameters if short_range is None else short_range
+            graph = graph.with_probabilities(composition, parameters)
         chosen = self._form(form)
         vectors = graph.edge_vectors(positions, cells).to(self.dtype)
         occupancies = graph.occupancies(composition).to(self.dtype)
@@ -209,6 +238,7 @@ class AlchemicalPotential:
         strain: Tensor | None = None,
         composition: Tensor | None = None,
         form: Form | None = None,
+        short_range: Tensor | None = None,
     ) -> Tensor:
         """Return the energy of every structure (B,) in eV, differentiable, in float64.
 
@@ -218,10 +248,11 @@ class AlchemicalPotential:
             strain: (B, 3, 3) strain, symmetrised here, applied to positions and cells alike.
             composition: (K,) instead of the graph's own.
             form: of the message tables.
+            short_range: (A,) Warren-Cowley parameters instead of the graph's own.
         """
         positions = graph.positions if positions is None else positions
         composition = graph.composition if composition is None else composition
-        _, by_site = self._site_energies(graph, positions, strain, composition, form)
+        _, by_site = self._site_energies(graph, positions, strain, composition, form, short_range)
         return by_site.new_zeros(graph.n_structures).index_add(0, graph.site_structure, by_site)
 
     def magnetic_moments(self, mixture: Mixture) -> FloatArray:
@@ -269,12 +300,15 @@ class AlchemicalPotential:
         strain: Tensor | None,
         composition: Tensor,
         form: Form | None,
+        short_range: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the energies of every node (unweighted) and of every site, in float64."""
         cells = graph.cells
         if strain is not None:
             positions, cells = apply_strain(graph, positions, cells, strain)
-        values = self.node_energies(graph, positions, cells, composition, form).double()
+        values = self.node_energies(
+            graph, positions, cells, composition, form, short_range
+        ).double()
         if self.representation == "embedding":
             return values[graph.node_site], values
         return values, graph.on_sites(values * graph.occupancies(composition))
@@ -339,9 +373,14 @@ class AlchemicalPotential:
         positions = graph.positions.requires_grad_(forces)
         strain = torch.zeros_like(graph.cells).requires_grad_(stress)
         composition = graph.composition.requires_grad_(composition_gradient and mixed)
-        nodes, by_site = self._site_energies(graph, positions, strain, composition, form)
+        leaves = [positions, strain, composition]
+        alpha = None
+        if graph.short_range is not None:
+            alpha = graph.short_range.parameters.requires_grad_(composition_gradient)
+            leaves.append(alpha)
+        nodes, by_site = self._site_energies(graph, positions, strain, composition, form, alpha)
 
-        wanted = [leaf for leaf in (positions, strain, composition) if leaf.requires_grad]
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
         gradients: dict[int, Tensor] = {}
         if wanted:
             found = torch.autograd.grad(
@@ -357,6 +396,7 @@ class AlchemicalPotential:
             gradients[id(strain)] if stress else None,
             gradients.get(id(composition)) if mixed else composition.detach(),
             composition_gradient,
+            None if alpha is None else gradients.get(id(alpha)),
         )
 
 
@@ -440,6 +480,7 @@ def _split(
     virial: Tensor | None,
     gradient: Tensor | None,
     composition_gradient: bool,
+    short_range_gradient: Tensor | None = None,
 ) -> list[Evaluation]:
     """Return the batch's tensors as one `Evaluation` per mixture."""
     energies = site.new_zeros(graph.n_structures).index_add(0, graph.site_structure, site)
@@ -456,6 +497,9 @@ def _split(
     gradient_parts = None
     if composition_gradient and gradient is not None:
         gradient_parts = parts(gradient, graph.component_counts)
+    alpha_parts = None
+    if short_range_gradient is not None and graph.short_range is not None:
+        alpha_parts = parts(short_range_gradient, graph.short_range.counts)
     virials = None if virial is None else virial.detach().cpu().numpy()
     totals = energies.cpu().numpy()
 
@@ -475,6 +519,9 @@ def _split(
                 forces=None if force_parts is None else force_parts[index],
                 stress=voigt,
                 composition_gradient=None if gradient_parts is None else gradient_parts[index],
+                short_range_gradient=None
+                if alpha_parts is None or not len(alpha_parts[index])
+                else alpha_parts[index],
             )
         )
     return results

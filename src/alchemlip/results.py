@@ -40,6 +40,7 @@ PACKAGES = (
     "sevenn",
     "mace-torch",
     "e3nn",
+    "icet",
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.groups import Correlation, Group
 from alchemlip.mixture import Mixture
+from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import SUM_TOLERANCE, VACANCY, species_number, species_symbol
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
                 "composition": group.composition.tolist(),
                 "correlation": group.correlation,
             }
+            if group.short_range_order is not None:
+                details[str(kind)]["short_range_order"] = group.short_range_order.to_dict()
     atoms = Atoms(numbers=numbers, positions=mixture.positions, cell=mixture.cell, pbc=mixture.pbc)
     atoms.set_masses(mixture.masses)
     atoms.set_array(KINDS, kinds)
@@ -257,6 +260,9 @@ def _groups_with_details(
                 np.array([row for _, row in rows]),
                 np.array(note["composition"], dtype=float),
                 note["correlation"],
+                ShortRangeOrder.from_dict(note["short_range_order"])
+                if "short_range_order" in note
+                else None,
             )
         )
     return tuple(groups)

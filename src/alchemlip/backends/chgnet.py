@@ -79,6 +79,7 @@ class CHGNetBackend:
     """
 
     forms: tuple[Form, ...] = ("expanded", "embedding")
+    short_range_order = False  # of three-body messages: not written yet
     numbers = frozenset(range(1, N_ELEMENTS + 1))
 
     def __init__(self, name: str, file: Path, device: torch.device, dtype: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``alchemlip energy | relax | scan | models``.
+"""The command line: ``alchemlip energy | relax | scan | disorder | order | models``.
 
 One module a command; this one is the screen that shows them all.
 """
@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from alchemlip.cli import energy, models, relax, scan
+from alchemlip.cli import disorder, energy, models, order, relax, scan
 from alchemlip.errors import InputError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.command("energy")(energy.command)
 app.command("relax")(relax.command)
 app.command("scan")(scan.command)
+app.command("disorder")(disorder.command)
+app.command("order")(order.command)
 app.command("models")(models.command)
 
 

@@ -16,6 +16,7 @@ from alchemlip.species import parse_composition, parse_species
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
     from alchemlip.mixture import Mixture
+    from alchemlip.potential import AlchemicalPotential
 
 
 def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
@@ -81,6 +82,15 @@ Normalise = Annotated[
     bool, typer.Option("--normalise", help="Divide the weights of a formula by their sum.")
 ]
 DEFAULT_MODEL = "sevennet-0"
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
+        "follow: sevennet-mf-0@PBE.",
+        metavar="NAME",
+    ),
+]
 Models = Annotated[
     list[str],
     typer.Option(
@@ -251,6 +261,15 @@ def prepare_potential(
             trust=trust,
             representation=representation,
         )
+
+
+def prepare_single_potential(
+    model: str, device: str, dtype: str, modal: str | None, head: str | None, trust: bool
+) -> AlchemicalPotential:
+    """Load a potential for a command that takes one."""
+    from alchemlip.ensemble import members_of
+
+    return members_of(prepare_potential([model], device, dtype, modal, head, trust, "nodes"))[0]
 
 
 def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None) -> None:

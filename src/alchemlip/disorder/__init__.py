@@ -1,0 +1,1 @@
+"""Order and disorder: what the composition's second derivatives say about a disordered crystal."""
