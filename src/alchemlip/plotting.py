@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemlip.groups import FloatArray
+
+if TYPE_CHECKING:
+    from alchemlip.design import DesignResult, Goal
 
 INK = "#1f2933"
 LINE = "#1b6ca8"
@@ -143,6 +146,43 @@ def plot_triangle(
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
     return figure
+
+
+def plot_design(
+    result: DesignResult, goals: Sequence[Goal], file: str | Path, title: str = ""
+) -> Path:
+    """Draw how a design went: composition and properties at every relaxed composition.
+
+    Args:
+        result: of the design.
+        goals: its goals.
+        file: where the picture goes.
+        title: above the picture.
+    """
+    steps = np.arange(1, len(result.points) + 1)
+    figure = Figure(figsize=(5.2, 1.3 + 1.8 * (len(goals) + 1)), layout="constrained")
+    axes = figure.subplots(len(goals) + 1, 1, sharex=True, squeeze=False)[:, 0]
+    weights = np.array([point.x for point in result.points])
+    for label, column in zip(result.mixture.component_labels, weights.T, strict=True):
+        axes[0].plot(steps, column, "o-", ms=3, lw=1.3, label=label)
+    axes[0].set_ylabel("weight")
+    axes[0].legend(frameon=False, fontsize=7, ncols=3)
+    for index, (axis, goal) in enumerate(zip(axes[1:], goals, strict=True)):
+        values = [point.values[index] for point in result.points]
+        if goal.value is not None:
+            axis.axhline(goal.value, ls="--", color=REFERENCE, lw=1.2, label=goal.kind)
+            axis.legend(frameon=False, fontsize=7)
+        axis.plot(steps, values, "o-", color=LINE, ms=4, lw=1.5)
+        axis.set_ylabel(goal.property.name, fontsize=8)
+    for axis in axes:
+        _clean(axis)
+    axes[-1].set_xlabel("relaxed composition")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    if title:
+        axes[0].set_title(title, fontsize=10, color=INK)
+    figure.align_ylabels(axes)
+    figure.savefig(file, dpi=200)
+    return Path(file)
 
 
 def _spread(

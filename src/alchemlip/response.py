@@ -75,6 +75,9 @@ class RelaxedState:
         energy: in eV.
         n_sites: number of lattice sites, S.
         mixture: what is mixed where.
+
+    Args:
+        repeats: of a supercell, whose ``cell`` and ``volume`` are those of one of its parts.
     """
 
     def __init__(
@@ -85,9 +88,11 @@ class RelaxedState:
         composition: Tensor,
         energy: Tensor,
         strain: Tensor,
+        repeats: Sequence[int] = (1, 1, 1),
     ) -> None:
         self.mixture = mixture
-        self.cell = cell
+        self.cell = cell / cell.new_tensor(list(repeats)).unsqueeze(1)
+        self._whole_volume = torch.linalg.det(cell).abs()
         self.positions = positions
         self.composition = composition
         self.energy = energy
@@ -104,7 +109,7 @@ class RelaxedState:
     def stress(self) -> Tensor:
         """(3, 3) in eV/A^3, positive in tension."""
         (slope,) = torch.autograd.grad(self.energy, self._strain, create_graph=True)
-        return 0.5 * (slope[0] + slope[0].T) / self.volume
+        return 0.5 * (slope[0] + slope[0].T) / self._whole_volume
 
 
 def response(
@@ -135,6 +140,36 @@ def response(
     if any(member.dtype != torch.float64 for member in members_of(potential)):
         raise InputError("derivatives of relaxed properties need dtype='float64': load it so")
     return _Adjoint(mixture, potential, settings, use_symmetry).solve(properties, residual)
+
+
+def property_values(
+    mixture: Mixture,
+    potential: Potential,
+    properties: Sequence[Property],
+    repeats: Sequence[int] = (1, 1, 1),
+) -> list[float]:
+    """Return properties of a structure as it is, relaxed or not, without derivatives.
+
+    Args:
+        mixture: the structure; it may be pure.
+        potential: a loaded potential, or an ensemble.
+        properties: what is asked for.
+        repeats: of a supercell; lattice parameters and volumes are then those of one part.
+    """
+    members = members_of(potential)
+    graphs = [member.graph([mixture]) for member in members]
+    strain = torch.zeros_like(graphs[0].cells).requires_grad_()
+    energy = torch.stack(
+        [
+            member.energies(graph, strain=strain).sum()
+            for member, graph in zip(members, graphs, strict=True)
+        ]
+    ).mean()
+    first = graphs[0]
+    state = RelaxedState(
+        mixture, first.cells[0], first.positions, first.composition, energy, strain, repeats
+    )
+    return [float(item.function(state).detach()) for item in properties]
 
 
 class _Adjoint:
