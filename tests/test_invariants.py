@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 
 from alchemlip import AlchemicalPotential, Evaluation, Group, Mixture
-from alchemlip.graph import Form
+from alchemlip.messages import Form
 from alchemlip.mixture import Correlation
 from conftest import PotentialCase
 from crystals import CRYSTALS, Crystal, pure_atoms

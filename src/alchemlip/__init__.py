@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from alchemlip.additive import AdditiveCalculator
     from alchemlip.calculator import AlchemicalCalculator
     from alchemlip.errors import InputError
+    from alchemlip.evaluation import Evaluation
     from alchemlip.groups import Group
     from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential, Evaluation, load_potential
+    from alchemlip.potential import AlchemicalPotential, load_potential
     from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
     from alchemlip.scanning import composition_grid, scan
     from alchemlip.structure_files import read_structure, write_structure
@@ -27,7 +28,7 @@ _HOME = {
     "AdditiveCalculator": "additive",
     "AlchemicalCalculator": "calculator",
     "AlchemicalPotential": "potential",
-    "Evaluation": "potential",
+    "Evaluation": "evaluation",
     "Group": "groups",
     "InputError": "errors",
     "Mixture": "mixture",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from alchemlip.ensemble import Potential
-    from alchemlip.potential import Evaluation
+    from alchemlip.evaluation import Evaluation
 
 STRESS_UNDEFINED = (
     "the stress is undefined here: a cluster has none, and a slab or wire needs a cell with a "

@@ -22,10 +22,11 @@ import numpy as np
 
 from alchemlip.backends import ModelCard
 from alchemlip.errors import InputError
-from alchemlip.graph import NeighbourList
+from alchemlip.evaluation import Evaluation
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential, Evaluation
+from alchemlip.neighbours import NeighbourList
+from alchemlip.potential import AlchemicalPotential
 
 if TYPE_CHECKING:
     import torch

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from alchemlip.ensemble import Potential
-    from alchemlip.potential import Evaluation
+    from alchemlip.evaluation import Evaluation
 
 CELL_MODES = ("full", "volume", "fixed")
 STRAINS = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
@@ -316,7 +316,7 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
             there is no cell.
     """
     from alchemlip.calculator import STRESS_UNDEFINED
-    from alchemlip.potential import stress_is_defined
+    from alchemlip.evaluation import stress_is_defined
 
     if settings.cell != "fixed" and not stress_is_defined(mixture):
         raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")

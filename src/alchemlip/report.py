@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from alchemlip.ensemble import EnsembleEvaluation, Potential
+from alchemlip.evaluation import Evaluation
 from alchemlip.mixture import Mixture
-from alchemlip.potential import Evaluation
 from alchemlip.relaxation import RelaxationResult
 
 

@@ -109,7 +109,8 @@ class RelaxedState:
     def stress(self) -> Tensor:
         """(3, 3) in eV/A^3, positive in tension."""
         (slope,) = torch.autograd.grad(self.energy, self._strain, create_graph=True)
-        return 0.5 * (slope[0] + slope[0].T) / self._whole_volume
+        stress: Tensor = 0.5 * (slope[0] + slope[0].T) / self._whole_volume
+        return stress
 
 
 def response(

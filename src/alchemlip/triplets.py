@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alchemlip.graph import Form, Graph, MessageTables
+from alchemlip.graph import Graph
 from alchemlip.groups import BoolArray, IntArray
+from alchemlip.messages import Form, MessageTables
 from alchemlip.nodes import PURE
 
 

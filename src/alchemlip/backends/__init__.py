@@ -14,7 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from alchemlip.graph import Form, Graph
+from alchemlip.graph import Graph
+from alchemlip.messages import Form
 
 
 @dataclass(frozen=True)

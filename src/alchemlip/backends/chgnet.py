@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
 from alchemlip.errors import InputError
-from alchemlip.graph import Form, Graph
+from alchemlip.graph import Graph
+from alchemlip.messages import Form
 from alchemlip.triplets import Bonds, bonds
 
 REFERENCE = "Deng et al., Nat. Mach. Intell. 5, 1031 (2023)"

@@ -25,7 +25,7 @@ def command(
         list[str],
         typer.Option(
             "--target",
-            help=f"PROPERTY=VALUE, with ~TOLERANCE if 0.001 is not meant. Properties: {PROPERTIES}.",
+            help=f"PROPERTY=VALUE, with ~TOLERANCE if not 0.001. Properties: {PROPERTIES}.",
             metavar="P=V",
         ),
     ] = [],
