@@ -3,7 +3,7 @@ BIN := .venv/bin
 BIN_MACE := .venv-mace/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
+.PHONY: setup setup-icet setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -12,6 +12,13 @@ setup: .venv/.installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
 	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,test]'
+	touch $@
+
+## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
+setup-icet: .venv/.icet
+
+.venv/.icet: .venv/.installed
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -39,14 +46,13 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit: setup
-	$(BIN)/python -m pytest
+unit: setup-icet
+	$(BIN)/python -m pytest -n 2
 
 ## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
-	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
+	$(BIN_MACE)/python -m pytest -n 2 tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
-	$(BIN_MACE)/python -m pytest tests/test_invariants.py tests/test_derivatives.py tests/test_mace.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
 ## benchmark: cost of a mixed evaluation over the plain potential (minutes)
@@ -58,10 +64,11 @@ benchmark-mace: setup-mace
 	$(BIN_MACE)/python benchmarks/mace_cost.py
 
 ## validate: slow physics against explicit supercells (tens of minutes)
-validate: setup
+validate: setup-icet
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
 	$(BIN)/python benchmarks/validate_ensemble.py
+	$(BIN)/python benchmarks/validate_design.py
 	$(BIN)/python benchmarks/validate_ordering.py
 	$(BIN)/python benchmarks/perovskite_ordering.py
 	$(BIN)/python benchmarks/validate_disorder.py

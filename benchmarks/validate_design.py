@@ -1,0 +1,269 @@
+"""Composition design: lattice matches, a charge-balanced oxide, and what the search costs.
+
+    python benchmarks/validate_design.py      # results/design.json, pictures, design.md
+
+Every entry of the results is written when it is finished, and not done again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from ase.io import read
+from scipy.optimize import minimize
+
+from alchemlip import AlchemicalPotential, Mixture, RelaxationSettings, load_potential, relax
+from alchemlip.composition_constraints import CompositionConstraints
+from alchemlip.design import DesignResult, Goal, design, with_flat_composition
+from alchemlip.design_check import check_design
+from alchemlip.plotting import plot_design
+from alchemlip.properties import lattice_parameter, stress
+from alchemlip.response import response
+from environment import as_markdown, describe
+from pages import fill, table
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+STRUCTURES = HERE.parent / "examples" / "structures"
+FILE = RESULTS / "design.json"
+PAGE = HERE / "design.md"
+TIGHT = RelaxationSettings(fmax=1e-4, smax=1e-4, keep_symmetry=True, max_steps=1000)
+ON_SUBSTRATE = TIGHT.model_copy(update={"cell": "zz"})
+SUPERCELL = (3, 3, 2)  # of the 4-atom wurtzite cell: 72 atoms
+
+
+def nitride_on_gan(potential: AlchemicalPotential, mixed: dict[str, float]) -> Mixture:
+    """Return wurtzite AlN with other cations, its plane that of GaN with the same potential."""
+    gan = relax(Mixture.from_elements(read(STRUCTURES / "GaN_hex.cif"), {}), potential, TIGHT)
+    own = read(STRUCTURES / "AlN_hex.cif")
+    cell = own.cell.array.copy()
+    cell[:2] = gan.mixture.cell[:2]
+    own.set_cell(cell, scale_atoms=True)
+    return Mixture.from_elements(own, {"Al": mixed})
+
+
+def summary(result: DesignResult, seconds: float) -> dict[str, Any]:
+    return {
+        "composition": result.composition,
+        "property": result.values,
+        "converged": result.converged,
+        "iterations": len(result.points),
+        "evaluations": result.evaluations,
+        "seconds": round(seconds, 1),
+    }
+
+
+def nitride(name: str, mixed: dict[str, float], check: bool) -> dict[str, Any]:
+    """In-plane stress zero on GaN, to 0.01 GPa, c and internal coordinates relaxed."""
+    potential = load_potential(name, device="cpu")
+    mixture = nitride_on_gan(potential, mixed)
+    goal = Goal(stress("in-plane"), "target", 0.0, tolerance=0.01)
+    start = perf_counter()
+    result = design(mixture, potential, [goal], settings=ON_SUBSTRATE)
+    record = summary(result, perf_counter() - start)
+    record["a_GaN_A"] = float(np.linalg.norm(mixture.cell[0]))
+    label = "".join(mixed)
+    plot_design(result, [goal], RESULTS / f"design_{label}N_{name}.png", f"{label}N on GaN, {name}")
+    if check:
+        found = check_design(
+            result.mixture,
+            potential,
+            [goal.property],
+            SUPERCELL,
+            np.random.default_rng(0),
+            kind="sqs" if len(mixed) == 2 else "random",
+            settings=ON_SUBSTRATE,
+        )
+        record["supercell_composition"] = found.composition
+        record["supercell_predicted_property"] = found.predicted
+        record["supercell_property"] = found.obtained
+        # The same with the whole cell relaxed: the supercell's own in-plane lattice parameter.
+        free = check_design(
+            result.mixture,
+            potential,
+            [lattice_parameter("a"), lattice_parameter("b")],
+            SUPERCELL,
+            np.random.default_rng(0),
+            kind="sqs" if len(mixed) == 2 else "random",
+            settings=TIGHT,
+        )
+        record["supercell_lattice_predicted_A"] = free.predicted
+        record["supercell_lattice_obtained_A"] = free.obtained
+    return record
+
+
+def ceria() -> dict[str, Any]:
+    """Ce, Zr and Y with oxygen vacancies that keep the crystal neutral: a = 5.38 A."""
+    potential = load_potential("sevennet-0", device="cpu")
+    mixture = Mixture.from_elements(
+        read(STRUCTURES / "CeO2.cif"),
+        {"Ce": {"Ce": 0.8, "Zr": 0.1, "Y": 0.1}, "O": {"O": 1.0, "Va": 0.0}},
+    )
+    charges = {"Ce": 4, "Zr": 4, "Y": 3, "O": -2}
+    constraints = CompositionConstraints(mixture).charge_balanced(charges)
+    constraints = constraints.bounded("Ce:Y", 0.05, 1.0)
+    start = perf_counter()
+    goal = Goal(lattice_parameter("a"), "target", 5.38)
+    result = design(mixture, potential, [goal], constraints, settings=TIGHT)
+    record = summary(result, perf_counter() - start)
+    record["constraint_violation"] = result.violation
+    return record
+
+
+def cost() -> dict[str, Any]:
+    """(Na,K)Cl with a = 5.9 A to 1e-3 A: gradients, a scan with interpolation, Nelder-Mead."""
+    potential = load_potential("sevennet-0", device="cpu")
+    mixture = Mixture.from_elements(
+        read(STRUCTURES / "NaCl.cif"), {"Na": {"Na": 0.999, "K": 0.001}}
+    )
+    target = 5.9
+    relax(mixture, potential, TIGHT)  # warm-up
+    found: dict[str, Any] = {}
+
+    start = perf_counter()
+    result = design(
+        mixture, potential, [Goal(lattice_parameter("a"), "target", target)], settings=TIGHT
+    )
+    found["gradients"] = {**summary(result, perf_counter() - start)}
+
+    counted = 0
+
+    def a_at(x: float) -> float:
+        nonlocal counted
+        run = relax(with_flat_composition(mixture, np.array([1 - x, x])), potential, TIGHT)
+        counted += run.evaluations
+        return float(np.linalg.norm(run.mixture.cell[0]))
+
+    start = perf_counter()
+    grid = np.linspace(0.0, 1.0, 21)
+    values = [a_at(x) for x in grid]
+    x = float(np.interp(target, values, grid))
+    seconds = perf_counter() - start
+    evaluations = counted
+    found["21-point scan"] = {
+        "x": x, "evaluations": evaluations, "seconds": round(seconds, 1), "a_A": a_at(x)
+    }  # fmt: skip
+
+    counted = 0
+    start = perf_counter()
+    search = minimize(
+        lambda y: (a_at(float(np.clip(y[0], 0.0, 1.0))) - target) ** 2,
+        [0.001],
+        method="Nelder-Mead",
+        options={"initial_simplex": [[0.001], [0.1]], "xatol": 1e-3, "fatol": 1e-6},
+    )
+    found["Nelder-Mead"] = {
+        "x": float(search.x[0]),
+        "evaluations": counted,
+        "seconds": round(perf_counter() - start, 1),
+        "a_A": float(np.sqrt(search.fun)) + target,
+    }
+    return found
+
+
+def gradient_cost() -> dict[str, Any]:
+    """Time of one property's gradient over one evaluation: 12 and 40 atoms, without and with symmetry."""
+    potential = load_potential("sevennet-0", device="cpu")
+    cells = {
+        "CeO2, 12 sites": Mixture.from_elements(
+            read(STRUCTURES / "CeO2.cif"), {"Ce": {"Ce": 0.5, "Zr": 0.5}}
+        ),
+        "BiSBr, 12 sites": Mixture.from_elements(
+            read(STRUCTURES / "BiSBr.cif"), {"Br": {"Br": 0.6, "I": 0.4}}
+        ),
+        "CsPbI3, 40 sites": Mixture.from_elements(
+            read(STRUCTURES / "CsPbI3_alpha.cif"), {"Pb": {"Pb": 0.5, "Sn": 0.5}}
+        ).repeat((2, 2, 2)),
+    }
+    rows = {}
+    for name, mixture in cells.items():
+        run = relax(mixture, potential, TIGHT)
+        for symmetry in (True, False):
+            if not symmetry and name.startswith("CsPbI3"):
+                continue  # cubic CsPbI3 is unstable against tilts, which symmetry forbids
+            times: dict[str, list[float]] = {"gradient": [], "evaluation": []}
+            products = 0
+            for _ in range(3):
+                start = perf_counter()
+                products = response(
+                    run.mixture, potential, [lattice_parameter("a")], TIGHT, use_symmetry=symmetry
+                )[0].products
+                times["gradient"].append(perf_counter() - start)
+                start = perf_counter()
+                potential.evaluate(run.mixture)
+                times["evaluation"].append(perf_counter() - start)
+            ratio = float(np.median(times["gradient"]) / np.median(times["evaluation"]))
+            label = f"{name}, {'symmetry' if symmetry else 'no symmetry'}"
+            rows[label] = {"products": products, "evaluations_worth": round(ratio, 1)}
+    return rows
+
+
+JOBS: dict[str, Callable[[], dict[str, Any]]] = {
+    "AlScN, sevennet-0": lambda: nitride("sevennet-0", {"Al": 0.999, "Sc": 0.001}, True),
+    "AlScN, chgnet": lambda: nitride("chgnet", {"Al": 0.999, "Sc": 0.001}, True),
+    "AlScYN, sevennet-0": lambda: nitride(
+        "sevennet-0", {"Al": 0.998, "Sc": 0.001, "Y": 0.001}, False
+    ),
+    "CeZrYO": ceria,
+    "cost": cost,
+    "gradient cost": gradient_cost,
+}
+
+
+def page(found: dict[str, Any]) -> None:
+    rows = []
+    for name, record in found.items():
+        if "composition" not in record:
+            continue
+        weights = ", ".join(f"{k.split(':')[1]} {v:.4f}" for k, v in record["composition"].items())
+        values = ", ".join(f"{k} = {v:.4f}" for k, v in record["property"].items())
+        check = ""
+        if "supercell_property" in record:
+            key = next(iter(record["property"]))
+            check = (
+                f"{record['supercell_property'][key]:+.3f} "
+                f"({record['supercell_predicted_property'][key]:+.3f})"
+            )
+        rows.append(
+            [name, weights, values, "yes" if record["converged"] else "no",
+             str(record["iterations"]), str(record["evaluations"]), f"{record['seconds']:.0f}", check]
+        )  # fmt: skip
+    header = ["design", "composition", "property", "met", "compositions", "evaluations", "s",
+              "72 whole atoms (predicted)"]  # fmt: skip
+    blocks = {"designs": table(header, rows), "machine": as_markdown(describe())}
+    if "cost" in found:
+        lines = [
+            [name, str(item["evaluations"]), f"{item['seconds']:.1f}",
+             f"{item.get('a_A', item.get('property', {}).get('a_A', 0.0)):.4f}"]
+            for name, item in found["cost"].items()
+        ]  # fmt: skip
+        blocks["cost"] = table(["search", "evaluations", "s", "a reached (Å)"], lines)
+    if "gradient cost" in found:
+        lines = [
+            [name, str(item["products"]), str(item["evaluations_worth"])]
+            for name, item in found["gradient cost"].items()
+        ]
+        blocks["gradient"] = table(
+            ["cell", "Hessian-vector products", "time over one evaluation"], lines
+        )
+    fill(PAGE, blocks)
+
+
+def main() -> None:
+    RESULTS.mkdir(exist_ok=True)
+    found = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for name, job in JOBS.items():
+        if name not in found:
+            found[name] = job()
+            FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            print(name, found[name], flush=True)
+    page(found)
+
+
+if __name__ == "__main__":
+    main()
