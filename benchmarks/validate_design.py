@@ -21,7 +21,7 @@ from alchemlip import AlchemicalPotential, Mixture, RelaxationSettings, load_pot
 from alchemlip.composition_constraints import CompositionConstraints
 from alchemlip.design import DesignResult, Goal, design, with_flat_composition
 from alchemlip.design_check import check_design
-from alchemlip.plotting import plot_design
+from alchemlip.design_plots import plot_design
 from alchemlip.properties import lattice_parameter, stress
 from alchemlip.response import response
 from environment import as_markdown, describe

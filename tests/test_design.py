@@ -10,6 +10,8 @@ import pytest
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
 from alchemlip.composition_constraints import CompositionConstraints
 from alchemlip.design import Goal, design
+from alchemlip.design_map import pareto_front, property_map
+from alchemlip.design_plots import plot_map
 from alchemlip.properties import energy, lattice_parameter, property_of
 from crystals import example
 
@@ -143,3 +145,36 @@ def test_bad_input(salt: Mixture, potential: AlchemicalPotential) -> None:
     loose = RelaxationSettings(max_steps=1)
     with pytest.raises(InputError, match=r"at Na:Li 0.0010, .* did not converge in 1 steps"):
         design(salt, potential, [Goal(property_of("volume"), "minimise")], settings=loose)
+
+
+def test_map_and_its_arrows(potential: AlchemicalPotential, tmp_path: Path) -> None:
+    """Values are the scan's; arrows, along an edge, predict the next value."""
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}})
+    found = property_map(mixture, potential, [A], points=3, folder=tmp_path / "map")
+    assert found.x.shape == (6, 3)
+    assert np.abs(found.along_simplex().sum(axis=-1)).max() < 1e-12
+    where = {tuple(x): index for index, x in enumerate(found.x.tolist())}
+    edge = [where[1.0, 0.0, 0.0], where[0.5, 0.0, 0.5], where[0.0, 0.0, 1.0]]
+    direction = np.array([-1.0, 0.0, 1.0])
+    slopes = [found.gradients[index, 0] @ direction for index in edge]
+    rise = found.values[edge[2], 0] - found.values[edge[0], 0]
+    assert np.array([1, 4, 1]) @ slopes / 6 == pytest.approx(rise, rel=0.05)  # Simpson's rule
+    picture = plot_map(found, 0, tmp_path / "map.png")
+    assert picture.stat().st_size > 20_000
+
+
+def test_pareto_front(potential: AlchemicalPotential) -> None:
+    """Between the most stable and the widest salt nothing is better in both."""
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Li": 0.9, "Na": 0.0, "K": 0.1}})
+    front = pareto_front(
+        mixture,
+        potential,
+        Goal(energy(), "minimise"),
+        Goal(A, "maximise"),
+        points=3,
+    )
+    lowest, width = np.array([point.values for point in front]).T
+    assert width[1] == pytest.approx((width[0] + width[2]) / 2, abs=2e-3)
+    assert np.all(np.diff(lowest) > 0.0)
+    with pytest.raises(InputError, match="two such goals"):
+        pareto_front(mixture, potential, Goal(A, "target", 5.9), Goal(A, "maximise"))

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
-from alchemlip.properties import Property, lattice_parameter, property_of, stress
-from alchemlip.response import Response, response
+from alchemlip.properties import (
+    Property,
+    lattice_parameter,
+    mixing_free_energy,
+    property_of,
+    stress,
+)
+from alchemlip.response import Response, property_values, response
 from conftest import POTENTIALS, loaded
 from crystals import example
 
@@ -146,3 +152,44 @@ def test_bad_input(potential: AlchemicalPotential) -> None:
     atoms.set_cell(1.25 * atoms.cell.array, scale_atoms=True)
     with pytest.raises(InputError, match="unstable"):
         response(mixture.with_geometry(atoms), potential, [property_of("a")])
+
+
+def test_bulk_modulus(potential: AlchemicalPotential) -> None:
+    """Against E''(V), and its derivative against differences, to a few percent: both are curvatures."""
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.6, "K": 0.4}})
+    settings = RelaxationSettings(**TIGHT)
+    wanted = property_of("bulk-modulus")
+    relaxed, (found,) = relaxed_response(mixture, potential, [wanted], settings)
+    volume = abs(np.linalg.det(relaxed.cell))
+    energies = []
+    scales = np.array([0.99, 1.0, 1.01])
+    for scale in scales:
+        atoms = relaxed.to_atoms()
+        atoms.set_cell(scale * relaxed.cell, scale_atoms=True)
+        energies.append(potential.evaluate(relaxed.with_geometry(atoms)).energy)
+    second = 2 * np.polyfit(volume * scales**3, energies, 2)[0]
+    assert found.value == pytest.approx(160.2177 * volume * second, rel=0.02)
+    values = []
+    for shift in (-0.02, 0.02):
+        moved = relaxed.with_composition("Na", [0.6 - shift, 0.4 + shift])
+        values.append(relaxed_response(moved, potential, [wanted], settings)[1][0].value)
+    exchange = found.gradient[1] - found.gradient[0]
+    assert exchange == pytest.approx((values[1] - values[0]) / 0.04, rel=0.05)
+
+
+def test_mixing_free_energy(potential: AlchemicalPotential) -> None:
+    """Zero at the ends, entropy alone for an element with itself, and its exact derivative."""
+    settings = RelaxationSettings(**TIGHT)
+    mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.7, "K": 0.3}})
+    wanted = mixing_free_energy(mixture, potential, "Na", 900.0, settings)
+    for end in ([1.0, 0.0], [0.0, 1.0]):
+        at_end = relax(mixture.with_composition("Na", end), potential, settings).mixture
+        assert property_values(at_end, potential, [wanted])[0] == pytest.approx(0.0, abs=1e-7)
+    check_against_relaxations(mixture, potential, [wanted], settings)
+    group = mixture.groups[0]
+    numbers = np.full_like(group.species, 11)
+    twice = replace(mixture, groups=(replace(group, species=numbers, components=("p", "q")),))
+    itself = mixing_free_energy(twice, potential, "Na", 900.0, settings)
+    relaxed = relax(twice, potential, settings).mixture
+    ideal = 8.617333e-5 * 900.0 * (0.7 * np.log(0.7) + 0.3 * np.log(0.3)) / 2
+    assert property_values(relaxed, potential, [itself])[0] == pytest.approx(ideal, abs=1e-7)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemlip.groups import FloatArray
-
-if TYPE_CHECKING:
-    from alchemlip.design import DesignResult, Goal
 
 INK = "#1f2933"
 LINE = "#1b6ca8"
@@ -85,14 +82,14 @@ def plot_line(
         error = _spread(records, f"{name[0]}_A")
         _with_error_bars(axis, along[order], values[order], error, order, LINE, "relaxed")
         axis.set_ylabel(f"{name} (Å)")
-        _clean(axis)
+        clean(axis)
         _mark_unconverged(axis, along, values, records, LINE)
         if deviation:
             beyond = 1e3 * (values - ends[0] - along * (ends[1] - ends[0]))
             axes[1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
             _with_error_bars(axes[1], along[order], beyond[order], None, order, LINE)
             axes[1].set_ylabel("a − Vegard\n(10⁻³ Å)")
-            _clean(axes[1])
+            clean(axes[1])
     energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
     axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
     error = _spread(records, "mixing_energy_eV_per_atom", 1e3)
@@ -101,7 +98,7 @@ def plot_line(
     axes[-1].set_ylabel("mixing energy\n(meV/site)")
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
     axes[-1].set_xlim(-0.02, 1.02)
-    _clean(axes[-1])
+    clean(axes[-1])
     if lattice:
         axes[0].legend(frameon=False, fontsize=8)
     if title:
@@ -148,43 +145,6 @@ def plot_triangle(
     return figure
 
 
-def plot_design(
-    result: DesignResult, goals: Sequence[Goal], file: str | Path, title: str = ""
-) -> Path:
-    """Draw how a design went: composition and properties at every relaxed composition.
-
-    Args:
-        result: of the design.
-        goals: its goals.
-        file: where the picture goes.
-        title: above the picture.
-    """
-    steps = np.arange(1, len(result.points) + 1)
-    figure = Figure(figsize=(5.2, 1.3 + 1.8 * (len(goals) + 1)), layout="constrained")
-    axes = figure.subplots(len(goals) + 1, 1, sharex=True, squeeze=False)[:, 0]
-    weights = np.array([point.x for point in result.points])
-    for label, column in zip(result.mixture.component_labels, weights.T, strict=True):
-        axes[0].plot(steps, column, "o-", ms=3, lw=1.3, label=label)
-    axes[0].set_ylabel("weight")
-    axes[0].legend(frameon=False, fontsize=7, ncols=3)
-    for index, (axis, goal) in enumerate(zip(axes[1:], goals, strict=True)):
-        values = [point.values[index] for point in result.points]
-        if goal.value is not None:
-            axis.axhline(goal.value, ls="--", color=REFERENCE, lw=1.2, label=goal.kind)
-            axis.legend(frameon=False, fontsize=7)
-        axis.plot(steps, values, "o-", color=LINE, ms=4, lw=1.5)
-        axis.set_ylabel(goal.property.name, fontsize=8)
-    for axis in axes:
-        _clean(axis)
-    axes[-1].set_xlabel("relaxed composition")
-    axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    if title:
-        axes[0].set_title(title, fontsize=10, color=INK)
-    figure.align_ylabels(axes)
-    figure.savefig(file, dpi=200)
-    return Path(file)
-
-
 def _spread(
     records: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0
 ) -> FloatArray | None:
@@ -223,7 +183,8 @@ def _mark_unconverged(
     axis.plot(x[open_points], values[open_points], "o", color=colour, mfc="white", ms=4)
 
 
-def _clean(axis: Axes) -> None:
+def clean(axis: Axes) -> None:
+    """Take off what does not help to read an axis."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(colors=INK, labelsize=8)
     axis.yaxis.label.set_color(INK)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +34,8 @@ from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.potential import apply_strain
+from alchemlip.properties import DerivedProperty, Property
 from alchemlip.relaxation import RelaxationSettings, cell_mask
-
-if TYPE_CHECKING:
-    from alchemlip.properties import Property
 
 SOLVED = 1e-8
 """Residual of the adjoint, relative to its right-hand side, at which it is solved."""
@@ -140,7 +138,15 @@ def response(
     settings = settings or RelaxationSettings()
     if any(member.dtype != torch.float64 for member in members_of(potential)):
         raise InputError("derivatives of relaxed properties need dtype='float64': load it so")
-    return _Adjoint(mixture, potential, settings, use_symmetry).solve(properties, residual)
+    plain = [item for item in properties if not isinstance(item, DerivedProperty)]
+    found = _Adjoint(mixture, potential, settings, use_symmetry).solve(plain, residual)
+    by_name = {item.name: item for item in found}
+    for item in properties:
+        if isinstance(item, DerivedProperty):
+            value, gradient = item.derived(mixture, potential, settings)
+            nothing = np.zeros_like(gradient)
+            by_name[item.name] = Response(item.name, value, gradient, nothing, 0, 0.0)
+    return [by_name[item.name] for item in properties]
 
 
 def property_values(
@@ -170,7 +176,12 @@ def property_values(
     state = RelaxedState(
         mixture, first.cells[0], first.positions, first.composition, energy, strain, repeats
     )
-    return [float(item.function(state).detach()) for item in properties]
+    return [
+        item.derived(mixture, potential, RelaxationSettings())[0]
+        if isinstance(item, DerivedProperty)
+        else float(item.function(state).detach())
+        for item in properties
+    ]
 
 
 class _Adjoint:

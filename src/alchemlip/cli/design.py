@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from alchemlip.design import Goal, Kind
     from alchemlip.mixture import Mixture
 
-PROPERTIES = "energy, volume, a, b, c, alpha, beta, gamma, pressure, stress-xx .., stress-in-plane"
+PROPERTIES = (
+    "energy, volume, a, b, c, alpha, beta, gamma, pressure, bulk-modulus, stress-xx .., "
+    "stress-in-plane"
+)
 
 
 def command(
@@ -102,7 +105,7 @@ def command(
     from rich.markup import escape
 
     from alchemlip.design import DesignPoint, design, design_inputs
-    from alchemlip.plotting import plot_design
+    from alchemlip.design_plots import plot_design
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.report import describe_structure
     from alchemlip.results import ResultFolder

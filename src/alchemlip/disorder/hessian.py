@@ -91,7 +91,7 @@ def occupancy_hessian(
         method: ``double_backward`` takes each row as the exact gradient of a first derivative,
             ``differences`` as a central difference of the gradient; ``auto`` the former where it
             works. The result says which it was. A difference along one direction checks it.
-        step: of an occupancy in the differences; 1e-3 in float64, 0.02 in float32 if None.
+        step: of an occupancy in the differences; 1e-4 in float64, 0.02 in float32 if None.
         symmetry: compute inequivalent sites alone, found by spglib.
         symprec: tolerance of the symmetry search in Angstrom.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Method = Literal["auto", "double_backward", "differences"]
 METHODS = ("auto", "double_backward", "differences")
 Variable = Literal["positions", "strain", "composition"]
-STEPS = {"float64": 1e-3, "float32": 2e-2}
+STEPS = {"float64": 1e-4, "float32": 2e-2}
 """Of a variable in central differences of the gradient: rounding against truncation."""
 TOLERANCES = {"float64": 1e-4, "float32": 1e-2}
 """Between double backward and such a difference, in eV or relative: what is missing is gross."""
@@ -79,7 +79,7 @@ class SecondDerivatives:
             indices: (I,) positions in z.
             method: ``double_backward``, ``differences``, or ``auto``: the former where it works. A
                 difference along one direction checks it.
-            step: of the differences; 1e-3 in float64, 0.02 in float32 if None.
+            step: of the differences; 1e-4 in float64, 0.02 in float32 if None.
 
         Returns:
             The rows (I, Z), the method that was used, and why ``auto`` took differences (or "").
