@@ -21,8 +21,9 @@ from alchemlip import AlchemicalPotential, Mixture, RelaxationSettings, load_pot
 from alchemlip.composition_constraints import CompositionConstraints
 from alchemlip.design import DesignResult, Goal, design, with_flat_composition
 from alchemlip.design_check import check_design
-from alchemlip.design_plots import plot_design
-from alchemlip.properties import lattice_parameter, stress
+from alchemlip.design_map import property_map
+from alchemlip.design_plots import plot_design, plot_map
+from alchemlip.properties import lattice_parameter, pressure, stress
 from alchemlip.response import response
 from environment import as_markdown, describe
 from pages import fill, table
@@ -203,6 +204,42 @@ def gradient_cost() -> dict[str, Any]:
     return rows
 
 
+def maps() -> dict[str, Any]:
+    """(Li,Na,K)Cl: lattice parameter, and pressure at the cell of NaCl, with gradient arrows."""
+    potential = load_potential("sevennet-0", device="cpu")
+    mixture = Mixture.from_elements(
+        read(STRUCTURES / "NaCl.cif"), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}}
+    )
+    free = property_map(mixture, potential, [lattice_parameter("a")], points=7, settings=TIGHT)
+    plot_map(free, 0, RESULTS / "design_map_a.png", "(Li,Na,K)Cl, relaxed")
+    salt = relax(mixture.with_composition("Na", {"Na": 1.0}), potential, TIGHT).mixture
+    held = TIGHT.model_copy(update={"cell": "fixed"})
+    fixed = property_map(salt, potential, [pressure()], points=7, settings=held)
+    plot_map(
+        fixed, 0, RESULTS / "design_map_pressure.png", "(Li,Na,K)Cl at NaCl's cell", absolute=True
+    )
+    # Gradients at five random compositions against differences of whole relaxations.
+    rng = np.random.default_rng(0)
+    tight = TIGHT.model_copy(update={"fmax": 1e-6, "smax": 1e-6})
+    worst = 0.0
+    for _ in range(5):
+        x = rng.dirichlet([2.0, 2.0, 2.0])
+        direction = rng.dirichlet([1.0, 1.0, 1.0]) - x
+        values = []
+        for step in (-2e-3, -1e-3, 1e-3, 2e-3):
+            run = relax(with_flat_composition(mixture, x + step * direction), potential, tight)
+            values.append(float(np.linalg.norm(run.mixture.cell[0])))
+        run = relax(with_flat_composition(mixture, x), potential, tight)
+        exact = response(run.mixture, potential, [lattice_parameter("a")], tight)[0].gradient
+        numerical = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / 0.012
+        worst = max(worst, abs(float(exact @ direction) / numerical - 1.0))
+    return {
+        "a_A": [float(free.values.min()), float(free.values.max())],
+        "pressure_GPa": [float(fixed.values.min()), float(fixed.values.max())],
+        "worst_relative_error_of_gradient": worst,
+    }
+
+
 JOBS: dict[str, Callable[[], dict[str, Any]]] = {
     "AlScN, sevennet-0": lambda: nitride("sevennet-0", {"Al": 0.999, "Sc": 0.001}, True),
     "AlScN, chgnet": lambda: nitride("chgnet", {"Al": 0.999, "Sc": 0.001}, True),
@@ -210,6 +247,7 @@ JOBS: dict[str, Callable[[], dict[str, Any]]] = {
         "sevennet-0", {"Al": 0.998, "Sc": 0.001, "Y": 0.001}, False
     ),
     "CeZrYO": ceria,
+    "maps": maps,
     "cost": cost,
     "gradient cost": gradient_cost,
 }
@@ -236,6 +274,9 @@ def page(found: dict[str, Any]) -> None:
     header = ["design", "composition", "property", "met", "compositions", "evaluations", "s",
               "72 whole atoms (predicted)"]  # fmt: skip
     blocks = {"designs": table(header, rows), "machine": as_markdown(describe())}
+    if "maps" in found:
+        worst = found["maps"]["worst_relative_error_of_gradient"]
+        blocks["error"] = f"Largest relative error: {worst:.1e}."
     if "cost" in found:
         lines = [
             [name, str(item["evaluations"]), f"{item['seconds']:.1f}",

@@ -155,7 +155,7 @@ def test_bad_input(potential: AlchemicalPotential) -> None:
 
 
 def test_bulk_modulus(potential: AlchemicalPotential) -> None:
-    """Against E''(V), and its derivative against differences, to a few percent: both are curvatures."""
+    """Against E''(V), and its derivative against differences, to a few percent."""
     mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.6, "K": 0.4}})
     settings = RelaxationSettings(**TIGHT)
     wanted = property_of("bulk-modulus")
