@@ -8,7 +8,7 @@ Every entry of the results is written when it is finished, and not done again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -294,8 +294,8 @@ def maps() -> dict[str, Any]:
     }
 
 
-def chain_gradients() -> dict[str, Any]:
-    """BiS(Br,I), three lattice parameters and ten free coordinates: against whole relaxations.
+def binary_gradients(file: str, host: str, guest: str, names: str, grid: Sequence[float]) -> Any:
+    """Gradients of relaxed lattice parameters along a line, against whole relaxations.
 
     SevenNet-0's cutoff envelope has a jump of its second derivative at 4.5 A; differences across
     it mean little, so the distance of the nearest neighbour to it stands beside the error.
@@ -305,18 +305,16 @@ def chain_gradients() -> dict[str, Any]:
     step = 5e-4
     rows = {}
     run = None
-    for x in (0.9, 0.8, 0.7, 0.6, 0.5, 0.3):
-        mixture = Mixture.from_elements(
-            read(STRUCTURES / "BiSBr.cif"), {"Br": {"Br": 1 - x, "I": x}}
-        )
+    for x in grid:
+        mixture = Mixture.from_elements(read(STRUCTURES / file), {host: {host: 1 - x, guest: x}})
         run = relax(mixture, potential, tight)
-        properties = [lattice_parameter(name) for name in "abc"]
+        properties = [lattice_parameter(name) for name in names]
         exact = response(run.mixture, potential, properties, tight)
         values = {}
         for factor in (-2, -1, 1, 2):
-            moved = run.mixture.with_composition("Br", [1 - x - factor * step, x + factor * step])
+            moved = run.mixture.with_composition(host, [1 - x - factor * step, x + factor * step])
             cell = relax(moved, potential, tight).mixture.cell
-            values[factor] = np.linalg.norm(cell, axis=1)
+            values[factor] = np.linalg.norm(cell, axis=1)[["abc".index(name) for name in names]]
         numerical = (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
         errors = [
             float(abs((item.gradient[1] - item.gradient[0]) / number - 1.0))
@@ -340,7 +338,12 @@ JOBS: dict[str, Callable[[], dict[str, Any]]] = {
     "published scheme, sevennet-0": lambda: published_scheme("sevennet-0"),
     "CeZrYO": ceria,
     "maps": maps,
-    "BiSX gradients": chain_gradients,
+    "BiSX gradients": lambda: binary_gradients(
+        "BiSBr.cif", "Br", "I", "abc", (0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
+    ),
+    "wurtzite gradients": lambda: binary_gradients(
+        "AlN_hex.cif", "Al", "Ga", "ac", (0.1, 0.3, 0.5, 0.7, 0.9)
+    ),
     "cost": cost,
     "gradient cost": gradient_cost,
 }
@@ -375,14 +378,14 @@ def page(found: dict[str, Any]) -> None:
             f"{scheme['out_of_plane_GPa']:+.2f} GPa, largest force "
             f"{scheme['max_force_eV_per_A']:.2f} eV/Å."
         )
-    if "BiSX gradients" in found:
-        lines = [
-            [x, f"{item['worst_relative_error']:.1e}", f"{item['nearest_to_4.5_A']:.4f}"]
-            for x, item in found["BiSX gradients"].items()
-        ]
-        blocks["chains"] = table(
-            ["x", "largest relative error", "neighbour nearest to 4.5 Å (Å)"], lines
-        )
+    lines = [
+        [name, x, f"{item['worst_relative_error']:.1e}", f"{item['nearest_to_4.5_A']:.4f}"]
+        for name, job in (("BiS(Br,I)", "BiSX gradients"), ("(Al,Ga)N", "wurtzite gradients"))
+        for x, item in found.get(job, {}).items()
+    ]
+    blocks["chains"] = table(
+        ["crystal", "x", "largest relative error", "neighbour nearest to 4.5 Å (Å)"], lines
+    )
     if "maps" in found:
         worst = found["maps"]["worst_relative_error_of_gradient"]
         blocks["error"] = f"Largest relative error: {worst:.1e}."

@@ -73,6 +73,7 @@ def test_constraints_on_the_command_line(run, tmp_path: Path) -> None:  # type: 
     results = json.loads((tmp_path / "bound" / "result.json").read_text())["results"]
     assert results["composition"]["Na:Li"] == pytest.approx(0.1, abs=1e-12)
     assert results["composition"]["Na:K"] <= results["composition"]["Na:Na"] + 1e-12
+    assert (tmp_path / "bound" / "trail-Na.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemlip.errors import InputError
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 
 if TYPE_CHECKING:
@@ -49,6 +50,48 @@ def plot_design(
     if title:
         axes[0].set_title(title, fontsize=10, color=INK)
     figure.align_ylabels(axes)
+    figure.savefig(file, dpi=200)
+    return Path(file)
+
+
+def plot_trail(result: DesignResult, group: str, file: str | Path, title: str = "") -> Path:
+    """Draw the way of a design through the triangle of a group of three components.
+
+    Args:
+        result: of the design.
+        group: name of the group.
+        file: where the picture goes.
+        title: above it.
+
+    Raises:
+        InputError: if the group has not three components.
+    """
+    import mpltern  # noqa: F401  registers the ternary projection
+
+    labels = result.mixture.group(group).components
+    if len(labels) != 3:
+        raise InputError(f"group {group!r} has {len(labels)} components: a triangle has three")
+    start = 0
+    for item in result.mixture.groups:
+        if item.name == group:
+            break
+        start += len(item.components)
+    path = np.array([point.x[start : start + 3] for point in result.points]).T
+    figure = Figure(figsize=(4.6, 4.2))
+    figure.subplots_adjust(left=0.1, right=0.9, bottom=0.1, top=0.84)
+    axis: Any = figure.add_subplot(1, 1, 1, projection="ternary")
+    axis.plot(*path, "-", color=REFERENCE, lw=1.2)
+    axis.scatter(*path, c=np.arange(path.shape[1]), cmap="viridis", s=18, zorder=5, clip_on=False)
+    axis.scatter(*path[:, -1:], marker="*", s=120, color=WARM, zorder=6, clip_on=False)
+    for setter, label in zip(
+        (axis.set_tlabel, axis.set_llabel, axis.set_rlabel), labels, strict=True
+    ):
+        setter(label)
+    for side in (axis.taxis, axis.laxis, axis.raxis):
+        side.set_label_rotation_mode("horizontal")
+    axis.grid(alpha=0.3, lw=0.6)
+    axis.tick_params(labelsize=7)
+    figure.suptitle(title or "first to last (star)", fontsize=10, color=INK)
     figure.savefig(file, dpi=200)
     return Path(file)
 

@@ -105,7 +105,7 @@ def command(
     from rich.markup import escape
 
     from alchemlip.design import DesignPoint, design, design_inputs
-    from alchemlip.design_plots import plot_design
+    from alchemlip.design_plots import plot_design, plot_trail
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.report import describe_structure
     from alchemlip.results import ResultFolder
@@ -178,6 +178,9 @@ def command(
             ]
             folder.write_csv("design.csv", rows)
             plot_design(result, goals, folder.path / "design.png", structure.stem)
+            for item in mixture.groups:
+                if len(item.components) == 3:
+                    plot_trail(result, item.name, folder.path / f"trail-{item.name}.png")
             record: dict[str, Any] = {
                 **describe_structure(result.mixture),
                 "composition": result.composition,
