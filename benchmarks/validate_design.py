@@ -297,12 +297,13 @@ def maps() -> dict[str, Any]:
 def binary_gradients(file: str, host: str, guest: str, names: str, grid: Sequence[float]) -> Any:
     """Gradients of relaxed lattice parameters along a line, against whole relaxations.
 
-    SevenNet-0's cutoff envelope has a jump of its second derivative at 4.5 A; differences across
-    it mean little, so the distance of the nearest neighbour to it stands beside the error.
+    SevenNet-0's cutoff envelope has jumps of its second derivative at 4.5 and 5 A; differences
+    across one mean little, so the distance of the nearest neighbour to it stands beside the error.
+    The step weighs that against what a relaxation leaves of a soft lattice parameter.
     """
     potential = load_potential("sevennet-0", device="cpu")
-    tight = TIGHT.model_copy(update={"fmax": 2e-7, "smax": 2e-7, "max_steps": 3000})
-    step = 5e-4
+    tight = TIGHT.model_copy(update={"fmax": 1e-8, "smax": 1e-8, "max_steps": 1000})
+    step = 2e-3
     rows = {}
     run = None
     for x in grid:
@@ -316,6 +317,7 @@ def binary_gradients(file: str, host: str, guest: str, names: str, grid: Sequenc
             cell = relax(moved, potential, tight).mixture.cell
             values[factor] = np.linalg.norm(cell, axis=1)[["abc".index(name) for name in names]]
         numerical = (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
+        assert run.converged
         errors = [
             float(abs((item.gradient[1] - item.gradient[0]) / number - 1.0))
             for item, number in zip(exact, numerical, strict=True)
@@ -324,7 +326,9 @@ def binary_gradients(file: str, host: str, guest: str, names: str, grid: Sequenc
         lengths = torch.linalg.norm(graph.edge_vectors(graph.positions, graph.cells), dim=1)
         rows[f"{x:g}"] = {
             "worst_relative_error": max(errors),
-            "nearest_to_4.5_A": float((lengths - 4.5).abs().min()),
+            "nearest_to_jump_A": float(
+                torch.minimum((lengths - 4.5).abs(), (lengths - 5.0).abs()).min()
+            ),
         }
     return rows
 
@@ -339,7 +343,7 @@ JOBS: dict[str, Callable[[], dict[str, Any]]] = {
     "CeZrYO": ceria,
     "maps": maps,
     "BiSX gradients": lambda: binary_gradients(
-        "BiSBr.cif", "Br", "I", "abc", (0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
+        "BiSBr.cif", "Br", "I", "abc", (0.9, 0.7, 0.5, 0.3, 0.1)
     ),
     "wurtzite gradients": lambda: binary_gradients(
         "AlN_hex.cif", "Al", "Ga", "ac", (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -379,12 +383,12 @@ def page(found: dict[str, Any]) -> None:
             f"{scheme['max_force_eV_per_A']:.2f} eV/Å."
         )
     lines = [
-        [name, x, f"{item['worst_relative_error']:.1e}", f"{item['nearest_to_4.5_A']:.4f}"]
+        [name, x, f"{item['worst_relative_error']:.1e}", f"{item['nearest_to_jump_A']:.4f}"]
         for name, job in (("BiS(Br,I)", "BiSX gradients"), ("(Al,Ga)N", "wurtzite gradients"))
         for x, item in found.get(job, {}).items()
     ]
     blocks["chains"] = table(
-        ["crystal", "x", "largest relative error", "neighbour nearest to 4.5 Å (Å)"], lines
+        ["crystal", "x", "largest relative error", "neighbour nearest to a jump (Å)"], lines
     )
     if "maps" in found:
         worst = found["maps"]["worst_relative_error_of_gradient"]
