@@ -81,7 +81,7 @@ def test_brass(
         (("brass.cif", "--mix", "Cu=Cu,Zn"), "lists species without weights"),
         (("brass.cif", "--mix", "Cu=Cu0.7Zn0.3", "--repeat", "2,2,2"), "cannot hold"),
         (("brass.cif", "--mix", "Cu=Cu0.37Zn0.63"), "no even supercell"),
-        (("brass.cif", "--mix", "Cu=Cu0.5Zn0.5", "--repeat", "2,2"), "three whole numbers"),
+        (("brass.cif", "--mix", "Cu=Cu0.5Zn0.5", "--repeat", "2,2"), "write three repeats"),
         (("cluster.xyz", "--mix", "Cu=Cu0.5Zn0.5"), "no crystal"),
     ],
 )

@@ -13,7 +13,7 @@ from alchemlip.disorder.monte_carlo import anneal, lattice_atoms, lattice_model
 from alchemlip.disorder.ordering import ordering_waves
 from alchemlip.disorder.pair_interactions import pair_interactions
 from alchemlip.errors import InputError
-from pair_model import PairModel, alloy, exchange
+from exchange_models import PairModel, alloy, exchange
 
 J = 0.05
 needs_icet = pytest.mark.skipif(find_spec("icet") is None, reason="icet is not installed")

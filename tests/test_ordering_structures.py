@@ -23,7 +23,7 @@ from alchemlip.disorder.ordering_search import project, search_ordering
 from alchemlip.disorder.pair_interactions import pair_interactions
 from alchemlip.disorder.patterns import discretise, site_counts
 from alchemlip.errors import InputError
-from pair_model import PairModel, alloy, exchange
+from exchange_models import PairModel, alloy, exchange
 
 J = 0.05
 BCC, FCC = np.sqrt(3) / 2, np.sqrt(0.5)

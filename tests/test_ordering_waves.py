@@ -26,7 +26,7 @@ from alchemlip.disorder.pair_interactions import (
 )
 from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
-from pair_model import PairModel, alloy, exchange
+from exchange_models import PairModel, alloy, exchange
 
 J = 0.05
 NEAR = {"bcc": np.sqrt(3) / 2, "fcc": np.sqrt(0.5), "sc": 1.0}

@@ -220,11 +220,9 @@ class CompositionConstraints:
 
     def _simplex(self) -> list[LinearConstraint]:
         items = []
-        start = 0
         for group in self.mixture.groups:
             row = np.zeros(len(self.labels))
-            row[start : start + len(group.components)] = 1.0
-            start += len(group.components)
+            row[self.mixture.components_of(group.name)] = 1.0
             items.append(LinearConstraint(f"weights of {group.name!r} sum to 1", row, "=", 1.0))
         return items
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
 
 Kind = Literal["target", "minimise", "maximise", "at most", "at least"]
+SIGNS = {"minimise": 1.0, "maximise": -1.0}
 SMALLEST_STEP = 1e-7
 """Change of a composition below which a search has come to rest."""
 NEARBY = 1e-3
@@ -294,11 +295,9 @@ class _Trail:
 
 def with_flat_composition(mixture: Mixture, x: FloatArray) -> Mixture:
     """Return a mixture at a flat composition (K,), which obeys every simplex to round-off."""
-    start = 0
     for group in mixture.groups:
-        weights = np.clip(x[start : start + len(group.components)], 0.0, 1.0)
+        weights = np.clip(x[mixture.components_of(group.name)], 0.0, 1.0)
         mixture = mixture.with_composition(group.name, weights / weights.sum())
-        start += len(group.components)
     return mixture
 
 
@@ -366,13 +365,12 @@ def _slsqp(trail: _Trail, x: FloatArray, constraints: CompositionConstraints) ->
 
     goals = trail.goals
     point = trail.at(x)
-    signs = {"minimise": 1.0, "maximise": -1.0}
     # One unit of the objective is what a whole change of composition is worth at the start.
-    first = _objective(point, goals, signs)[1]
+    first = _objective(point, goals)[1]
     size = float(np.abs(first - first.mean()).max()) or 1.0
 
     def objective(y: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient = _objective(trail.at(constraints.polished(y)), goals, signs)
+        value, gradient = _objective(trail.at(constraints.polished(y)), goals)
         return value / size, gradient / size
 
     limits: list[dict[str, object]] = []
@@ -413,13 +411,11 @@ def _limit(
     return {"type": "ineq", "fun": room, "jac": by_composition}
 
 
-def _objective(
-    point: DesignPoint, goals: Sequence[Goal], signs: dict[str, float]
-) -> tuple[float, FloatArray]:
+def _objective(point: DesignPoint, goals: Sequence[Goal]) -> tuple[float, FloatArray]:
     value, gradient = 0.0, np.zeros(len(point.x))
     for goal, found, slope in zip(goals, point.values, point.gradients, strict=True):
-        if goal.kind in signs:
-            factor = signs[goal.kind] * goal.weight
+        if goal.kind in SIGNS:
+            factor = SIGNS[goal.kind] * goal.weight
             value += factor * found
             gradient = gradient + factor * slope
         elif goal.kind == "target":
@@ -436,14 +432,12 @@ def _result(
     constraints: CompositionConstraints,
     at_rest: bool,
 ) -> DesignResult:
-    signs = {"minimise": 1.0, "maximise": -1.0}
-
     def merit(point: DesignPoint) -> tuple[float, float]:
         missed = max(
             max(0.0, goal.miss(value) / goal.tolerance - 1.0) if goal.kind != "target" else 0.0
             for goal, value in zip(goals, point.values, strict=True)
         )
-        return missed, _objective(point, goals, signs)[0]
+        return missed, _objective(point, goals)[0]
 
     best = min(trail.points, key=merit)
     open_goals = [

@@ -88,21 +88,14 @@ def property_map(
         on_point=on_point,
     )
     assert name is not None  # scan has refused
-    start = 0
-    for item in mixture.groups:
-        if item.name == name:
-            break
-        start += len(item.components)
-    size = len(mixture.group(name).components)
+    place = mixture.components_of(name)
     responses = [response(point.mixture, potential, properties, settings) for point in found]
     return PropertyMap(
         labels=tuple(mixture.group(name).components),
         names=tuple(item.name for item in properties),
         x=np.array([point.x for point in found]),
         values=np.array([[item.value for item in line] for line in responses]),
-        gradients=np.array(
-            [[item.gradient[start : start + size] for item in line] for line in responses]
-        ),
+        gradients=np.array([[item.gradient[place] for item in line] for line in responses]),
         converged=tuple(bool(point.record["converged"]) for point in found),
     )
 

@@ -71,12 +71,8 @@ def plot_trail(result: DesignResult, group: str, file: str | Path, title: str = 
     labels = result.mixture.group(group).components
     if len(labels) != 3:
         raise InputError(f"group {group!r} has {len(labels)} components: a triangle has three")
-    start = 0
-    for item in result.mixture.groups:
-        if item.name == group:
-            break
-        start += len(item.components)
-    path = np.array([point.x[start : start + 3] for point in result.points]).T
+    place = result.mixture.components_of(group)
+    path = np.array([point.x[place] for point in result.points]).T
     figure = Figure(figsize=(4.6, 4.2))
     figure.subplots_adjust(left=0.1, right=0.9, bottom=0.1, top=0.84)
     axis: Any = figure.add_subplot(1, 1, 1, projection="ternary")

@@ -289,12 +289,23 @@ class Mixture:
 
     def by_group(self, values: npt.ArrayLike) -> dict[str, dict[str, float]]:
         """Return a flat array (K,) as {group: {component: value}}."""
-        flat = np.asarray(values, dtype=float).tolist()
-        result: dict[str, dict[str, float]] = {}
+        flat = np.asarray(values, dtype=float)
+        return {
+            group.name: dict(
+                zip(group.components, flat[self.components_of(group.name)].tolist(), strict=True)
+            )
+            for group in self.groups
+        }
+
+    def components_of(self, name: str) -> slice:
+        """Return where the weights of a group stand in flat arrays (K,)."""
+        size = len(self.group(name).components)
+        start = 0
         for group in self.groups:
-            head, flat = flat[: len(group.components)], flat[len(group.components) :]
-            result[group.name] = dict(zip(group.components, head, strict=True))
-        return result
+            if group.name == name:
+                break
+            start += len(group.components)
+        return slice(start, start + size)
 
     def group(self, name: str) -> Group:
         """Return the group of a name.

@@ -82,3 +82,21 @@ def nodes_of(hosts: IntArray, groups: Sequence[Group]) -> Nodes:
     order = np.lexsort((columns[3], columns[0]))
     site, number, group_, component, concerted = (column[order] for column in columns)
     return Nodes(site, number, group_, component, concerted, start)
+
+
+def site_kinds(hosts: IntArray, groups: Sequence[Group]) -> IntArray:
+    """Return (S,) integers, equal on sites of one group with the same species, or of one element.
+
+    Finer than ``Mixture.site_labels``, which goes by occupancies: derivatives in a composition
+    belong to groups, whatever their weights happen to be.
+
+    Args:
+        hosts: (S,) atomic numbers, which count where nothing is mixed.
+        groups: of the mixture.
+    """
+    kinds: list[tuple[int, ...]] = [(-1, number) for number in hosts.tolist()]
+    for index, group in enumerate(groups):
+        for site, species in zip(group.sites.tolist(), group.species.tolist(), strict=True):
+            kinds[site] = (index, *species)
+    known: dict[tuple[int, ...], int] = {}
+    return np.array([known.setdefault(kind, len(known) + 1) for kind in kinds])

@@ -162,17 +162,13 @@ def mixing_free_energy(
         ).evaluation.energy
         for k in range(size)
     ]
-    start = 0
-    for item in mixture.groups:
-        if item.name == group:
-            break
-        start += len(item.components)
+    place = mixture.components_of(group)
     n_mixing = len(chosen.sites)
 
     def function(state: RelaxedState) -> Tensor:
         import torch
 
-        x = state.composition[start : start + size]
+        x = state.composition[place]
         reference = (x * x.new_tensor(ends)).sum()
         # x ln x is 0 at x = 0, where it falls without bound: at T > 0 a new species always pays.
         entropy = (x * torch.log(x.clamp_min(1e-12))).sum()

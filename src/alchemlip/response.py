@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +32,7 @@ from alchemlip.ensemble import Potential, members_of
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
+from alchemlip.nodes import site_kinds
 from alchemlip.potential import apply_strain
 from alchemlip.properties import DerivedProperty, Property
 from alchemlip.relaxation import RelaxationSettings, cell_mask
@@ -349,7 +349,7 @@ def _symmetry(
 
     from alchemlip.relaxation import fix_symmetry
 
-    labels = site_kinds(mixture)
+    labels = site_kinds(mixture.numbers, mixture.groups)
     atoms = Atoms(numbers=labels, positions=mixture.positions, cell=mixture.cell, pbc=True)
     constraint = fix_symmetry(atoms, symprec)
 
@@ -361,13 +361,3 @@ def _symmetry(
         return displacements, np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
     return mean
-
-
-def site_kinds(mixture: Mixture) -> Any:
-    """Return a label (S,) that tells sites apart by group and species, not by composition."""
-    kinds: list[tuple[int, ...]] = [(-1, int(number)) for number in mixture.numbers]
-    for index, group in enumerate(mixture.groups):
-        for site, species in zip(group.sites.tolist(), group.species.tolist(), strict=True):
-            kinds[site] = (index, *species)
-    known = {kind: number for number, kind in enumerate(dict.fromkeys(kinds), start=1)}
-    return np.array([known[kind] for kind in kinds])

@@ -115,7 +115,7 @@ def command(
     opt.refuse_scanned(scanned)
     goals = _goals(target, minimise, maximise, at_most, at_least)
     constraints = _constraints(mixture, bound, relation, charge)
-    repeats = None if supercell is None else _repeats(supercell)
+    repeats = None if supercell is None else opt.parse_repeats(supercell, "--supercell")
     if supercell_kind not in ("random", "sqs"):
         raise InputError(f"unknown --supercell-kind {supercell_kind!r}: choose random or sqs")
     relaxing = relaxation_settings(
@@ -300,11 +300,3 @@ def _constraints(
                 ) from error
         constraints = constraints.charge_balanced(states)
     return constraints
-
-
-def _repeats(text: str) -> tuple[int, int, int]:
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
-        raise InputError(f"cannot read --supercell {text!r}: write for example 3,3,2")
-    a, b, c = (int(part) for part in parts)
-    return a, b, c

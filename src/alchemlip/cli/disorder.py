@@ -116,7 +116,7 @@ def command(
     chosen = disorder_settings(
         geometry=geometry,
         order=order,
-        supercell=_repeats(supercell),
+        supercell=None if supercell is None else opt.parse_repeats(supercell, "--supercell"),
         tolerance=1e-3 * tolerance,
         bulk_modulus=bulk_modulus,
         local_relaxation=local_relaxation,
@@ -200,15 +200,6 @@ def _compositions(n_species: int, points: int, at: Sequence[float]) -> list[list
         if not 0.0 < value < 1.0:
             raise InputError(f"--at {value:g} lies outside 0 to 1: give a weight in between")
     return [[1.0, 0.0], *([1.0 - value, value] for value in sorted(set(at))), [0.0, 1.0]]
-
-
-def _repeats(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"cannot read --supercell {text!r}: write three repeats such as 2,2,2")
-    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def _results(

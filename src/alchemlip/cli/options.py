@@ -225,6 +225,19 @@ def parse_sites(text: str) -> list[int]:
     return sites
 
 
+def parse_repeats(text: str, option: str) -> tuple[int, int, int]:
+    """Read repeats of a supercell such as ``2,2,1`` or ``2x2x1``.
+
+    Raises:
+        InputError: naming the option, if the text is anything else.
+    """
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"cannot read {option} {text!r}: write three repeats such as 2,2,1")
+    a, b, c = (int(part) for part in parts)
+    return a, b, c
+
+
 def _split(text: str, option: str, example: str) -> tuple[str, str]:
     left, equals, right = text.partition("=")
     if not equals or not left.strip() or not right.strip():

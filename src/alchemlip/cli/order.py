@@ -92,7 +92,9 @@ def command(
             "one; give a cell with three periodic vectors"
         )
     name = random_group(mixture, on).name
-    repeats = ordering_repeats(mixture, name) if repeat is None else _repeats(repeat)
+    repeats = (
+        ordering_repeats(mixture, name) if repeat is None else opt.parse_repeats(repeat, "--repeat")
+    )
     larger = mixture.repeat(repeats).group(name)
     site_counts(larger.composition, len(larger.sites), name)
     chosen = relaxation_settings(
@@ -255,10 +257,3 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
             f"{1e3 * item['ordering_energy_eV_per_atom']:.2f}",
         )
     console.print(table)
-
-
-def _repeats(text: str) -> tuple[int, int, int]:
-    parts = re.split(r"[,x ]+", text.strip())
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"cannot read --repeat {text!r}: write three whole numbers such as 4,4,4")
-    return int(parts[0]), int(parts[1]), int(parts[2])

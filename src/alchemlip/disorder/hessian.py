@@ -132,12 +132,8 @@ def occupancy_hessian(
 
 def site_components(by_site: Mixture, group: Group) -> int:
     """Return where the compositions of a split group's sites begin in the flat composition."""
-    start = 0
-    for item in by_site.groups:
-        if item.name == f"{group.name}@{group.sites[0]}":
-            break
-        start += len(item.components)
-    return start
+    first: int = by_site.components_of(f"{group.name}@{group.sites[0]}").start
+    return first
 
 
 def random_group(mixture: Mixture, name: str | None = None) -> Group:

@@ -13,6 +13,7 @@ import numpy as np
 
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
+from alchemlip.nodes import site_kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, Floa
 
     fractional = _fractional(mixture)
     found: Any = spglib.get_symmetry_dataset(
-        (mixture.cell, fractional, _labels(mixture)), symprec=symprec
+        (mixture.cell, fractional, site_kinds(mixture.numbers, mixture.groups)), symprec=symprec
     )
     if found is None:
         return identity
@@ -123,19 +124,6 @@ def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, Floa
 def _fractional(mixture: Mixture) -> FloatArray:
     """Return fractional coordinates (S, 3)."""
     return np.asarray(np.linalg.solve(mixture.cell.T, mixture.positions.T).T, dtype=np.float64)
-
-
-def _labels(mixture: Mixture) -> IntArray:
-    """Return (S,) integers, equal on sites of one group with the same species, or of one element.
-
-    Finer than ``mixture.site_labels``: rows of derivatives are ordered by a group's components.
-    """
-    keys: list[tuple[int, ...]] = [(-1, number) for number in mixture.numbers.tolist()]
-    for index, group in enumerate(mixture.groups):
-        for site, row in zip(group.sites.tolist(), group.species.tolist(), strict=True):
-            keys[site] = (index, *row)
-    known: dict[tuple[int, ...], int] = {}
-    return np.array([known.setdefault(key, len(known) + 1) for key in keys])
 
 
 def _distances(mixture: Mixture, difference: FloatArray) -> FloatArray:
