@@ -40,3 +40,14 @@ def quiet(logger_name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def quiet_loguru(package: str) -> Iterator[None]:
+    """Keep a package's loguru messages off the screen for a while."""
+    logger = estimator_package("loguru").logger
+    logger.disable(package)
+    try:
+        yield
+    finally:
+        logger.enable(package)

@@ -48,9 +48,8 @@ class Leg:
         """How far lambda has gone, 0 to 1."""
         return float(abs(self.coupling[-1] - self.coupling[0])) if len(self.coupling) else 0.0
 
-    @property
-    def work_eV(self) -> float:
-        """Work done on the system along what is recorded."""
+    def work(self) -> float:
+        """Return the work in eV done on the system along what is recorded."""
         return work_of({"coupling": self.coupling, "dhdl_eV": self.dhdl_eV})
 
     @property
@@ -111,7 +110,7 @@ def works_of(legs: Sequence[Leg], path: str = "") -> tuple[FloatArray, FloatArra
     works: dict[str, dict[int, float]] = {FORWARD: {}, BACKWARD: {}}
     for leg in legs:
         if leg.path == path and leg.complete:
-            works[leg.direction][leg.repeat] = leg.work_eV
+            works[leg.direction][leg.repeat] = leg.work()
     both = sorted(set(works[FORWARD]) & set(works[BACKWARD]))
     forward, backward = ([works[name][r] for r in both] for name in (FORWARD, BACKWARD))
     return np.array(forward, dtype=np.float64), np.array(backward, dtype=np.float64)
@@ -178,17 +177,5 @@ def _column(samples: dict[str, Any], name: str) -> FloatArray:
 
 def _energies(samples: dict[str, Any]) -> FloatArray | None:
     """Return (n, K) energies, nan where a sample has none; None if no sample has."""
-    rows = [
-        np.atleast_1d(np.asarray(np.nan if row is None else row, dtype=np.float64))
-        for row in samples.get("energies_eV", ())
-    ]
-    sizes = {len(row) for row in rows if not np.isnan(row).all()}
-    if not sizes:
-        return None
-    if len(sizes) > 1:
-        raise InputError(
-            "the samples of this record have energies at different numbers of windows: they "
-            "belong to several runs"
-        )
-    size = sizes.pop()
-    return np.array([row if len(row) == size else np.full(size, np.nan) for row in rows])
+    energies = np.asarray(samples["energies_eV"], dtype=np.float64)
+    return energies if np.isfinite(energies).any() else None
