@@ -1,0 +1,1 @@
+"""Free energies by switching along alchemical paths, with error bars."""
