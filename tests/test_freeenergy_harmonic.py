@@ -7,8 +7,6 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
-from harmonic_models import HarmonicCalculator, einstein_matrix, spring_network
-from pair_models import pair_potential
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
@@ -33,6 +31,8 @@ from alchemlip.freeenergy.springs import (
     springs_from_displacements,
     springs_from_hessian,
 )
+from harmonic_models import HarmonicCalculator, einstein_matrix, spring_network
+from pair_models import pair_potential
 
 T = 300.0
 KT = units.kB * T
@@ -129,7 +129,7 @@ def test_harmonic_free_energy_is_the_integral_over_phase_space() -> None:
     matrix = spring_network(atoms, 3.4, np.random.default_rng(2))
     n, volume, cells = len(atoms), atoms.get_volume(), 4
     share = np.kron(masses / masses.sum(), np.eye(3))  # (3, 3N): r_cm = share u
-    # Integral over u of exp(-u K u / 2kT) delta(share u), as the limit of a stiff Gaussian for delta.
+    # Integral over u of exp(-u K u / 2kT) delta(share u), a stiff Gaussian for the delta.
     stiff = 1e8
     held = matrix / KT + stiff * share.T @ share
     log_det = np.linalg.slogdet(held / (2 * np.pi))[1]

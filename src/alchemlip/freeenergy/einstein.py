@@ -9,14 +9,15 @@ m_i        mass of atom i, amu
 V          volume of the periodic cell, A^3
 N_cells    how many copies of the cell the centre of mass visits count as one state
 
-F_E is the classical free energy of atoms that are told apart by their sites, all of them on springs.
+F_E is the classical free energy of atoms that their sites tell apart, each on springs of its own.
 While switching the centre of mass is held; F_cm lets it go again, in the crystal and not in the
-Einstein crystal. A crystal moved by one of its own lattice vectors is the same crystal with its atoms
-renamed, so the centre of mass has the volume of one primitive cell: N_cells = the number of primitive
-cells in the periodic cell (Frenkel and Ladd, J. Chem. Phys. 81, 3188 (1984); Polson et al., J. Chem.
-Phys. 112, 5339 (2000); Freitas, Asta and de Koning, Comput. Mater. Sci. 112, 333 (2016), for
-one atom a cell). Others take the whole V, N_cells = 1 (calphy since October 2024). The two differ by
-kT ln(N_cells): of no weight for a large crystal, 0.9 meV/atom for 40 atoms at 300 K in 8 cells.
+Einstein crystal. A crystal moved by one of its own lattice vectors is the same crystal with its
+atoms renamed, so the centre of mass has the volume of one primitive cell: N_cells = the number of
+primitive cells in the periodic cell (Frenkel and Ladd, J. Chem. Phys. 81, 3188 (1984); Polson et
+al., J. Chem. Phys. 112, 5339 (2000); Freitas, Asta and de Koning, Comput. Mater. Sci. 112, 333
+(2016), for one atom a cell). Others take the whole V, N_cells = 1 (calphy since October 2024). The
+two differ by kT ln(N_cells): nothing for a large crystal, 1.3 meV/atom for 40 atoms in 8 cells at
+300 K.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     F = U_0 + kT sum over 3N-3 modes of ln(hbar w / kT) + F_cm        (classical)
     F = U_0 + sum over 3N-3 modes of [hbar w / 2 + kT ln(1 - exp(-hbar w / kT))] + F_cm
 
-The modes are those of the cell itself, at its Gamma point: what a simulation of this cell has. The
-three translations are a free particle of the crystal's whole mass in V / N_cells, the same convention
-as in `alchemlip.freeenergy.einstein`, so that Frenkel-Ladd and the classical sum agree exactly for a
-harmonic crystal.
+The modes are those of the cell itself, at its Gamma point: what a simulation of this cell has.
+The three translations are a free particle of the crystal's whole mass in V / N_cells, the same
+convention as in `alchemlip.freeenergy.einstein`, so that Frenkel-Ladd and the classical sum agree
+exactly for a harmonic crystal.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Cell vectors are rows. Against a reference h0 every cell is h = h0 G, and by pol
 
     G = S R,       S = (G G^T)^(1/2) symmetric, R a rotation
 
-S stretches the reference, R turns the whole. The mean cell is h0 <S>: no direction of a sheared cell
-is lost, and a cell that tumbles keeps its shape. With the rotations Q of the crystal's point group
-<S> becomes the mean of Q <S> Q^T over the group.
+S stretches the reference, R turns the whole. The mean cell is h0 <S>: no direction of a sheared
+cell is lost, and a cell that tumbles keeps its shape. With the rotations Q of the crystal's point
+group <S> becomes the mean of Q <S> Q^T over the group.
 """
 
 from __future__ import annotations

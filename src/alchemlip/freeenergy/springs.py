@@ -1,8 +1,8 @@
 """Spring constants of an Einstein crystal that moves much as the crystal does.
 
-From mean-square displacements, averaged over each symmetry class:  k = 3 kT / <u^2> for an atom by
-itself. With the centre of mass held (sum_i mu_i u_i = 0, mu_i = m_i / sum m) the atoms of an Einstein
-crystal are no longer independent, and by conditioning a Gaussian
+From mean-square displacements, averaged over each symmetry class:  k = 3 kT / <u^2> for an atom
+by itself. With the centre of mass held (sum_i mu_i u_i = 0, mu_i = m_i / sum m) the atoms of an
+Einstein crystal are no longer independent, and by conditioning a Gaussian
 
     <u_i^2> = 3 a_i (1 - mu_i^2 a_i / sum_j mu_j^2 a_j),      a_i = kT / k_i
 
@@ -10,8 +10,8 @@ which is solved for the a_i. For N equal atoms the bracket is 1 - 1/N.
 
 From the Hessian: k_i = tr(d2U/dr_i dr_i) / 3, which is stiffer, because neighbours stand still.
 
-Any positive constants give the right free energy; good ones keep the dissipation small (Freitas, Asta
-and de Koning, Comput. Mater. Sci. 112, 333 (2016)).
+Any positive constants give the right free energy; good ones keep the dissipation small (Freitas,
+Asta and de Koning, Comput. Mater. Sci. 112, 333 (2016)).
 """
 
 from __future__ import annotations
