@@ -18,6 +18,7 @@ from alchemlip.freeenergy.einstein import (
     ideal_mixing_free_energy,
     mass_free_energy,
     quantum_harmonic_correction,
+    quantum_harmonic_energy_correction,
     wigner_kirkwood_correction,
 )
 
@@ -85,6 +86,18 @@ def test_quantum_correction_closes_the_classical_to_the_quantum_oscillator() -> 
         classical = kT * np.log(energy / kT)
         found = quantum_harmonic_correction([energy / HBAR], temperature)
         assert found == pytest.approx(quantum - classical, rel=1e-9, abs=1e-15)
+
+
+def test_energy_correction_is_the_gibbs_helmholtz_derivative() -> None:
+    frequencies = np.array([0.02, 0.3, 1.1])
+    step, temperature = 0.1, 250.0
+    over_t = [
+        quantum_harmonic_correction(frequencies, t) / t
+        for t in (temperature + step, temperature - step)
+    ]
+    expected = -(temperature**2) * (over_t[0] - over_t[1]) / (2 * step)
+    found = quantum_harmonic_energy_correction(frequencies, temperature)
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_wigner_kirkwood_is_the_leading_term() -> None:

@@ -140,6 +140,21 @@ def quantum_harmonic_correction(frequencies: npt.ArrayLike, temperature_K: float
     return float(kT * (0.5 * x + np.log(-np.expm1(-x) / x)).sum())
 
 
+def quantum_harmonic_energy_correction(frequencies: npt.ArrayLike, temperature_K: float) -> float:
+    """Return what quantum mechanics adds to the mean energy of normal modes, in eV.
+
+    sum over modes of  hbar w / 2 coth(hbar w / 2 kT) - kT, which is -T^2 d/dT of
+    `quantum_harmonic_correction` over T.
+
+    Args:
+        frequencies: (M,) angular, in ASE's units, sqrt(eV/amu)/A, translations left out.
+        temperature_K: in K.
+    """
+    kT = thermal_energy(temperature_K)
+    half = 0.5 * HBAR * np.asarray(frequencies, dtype=float) / kT
+    return float(kT * (half / np.tanh(half) - 1.0).sum())
+
+
 def wigner_kirkwood_correction(
     curvatures: npt.ArrayLike, masses: npt.ArrayLike, temperature_K: float
 ) -> float:

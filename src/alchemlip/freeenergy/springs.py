@@ -36,6 +36,7 @@ FARTHEST = 0.5
 """Largest displacement of an atom of a crystal, over the distance of its nearest neighbour."""
 GROWTH = 1.0
 """Largest rise of a mean-square displacement over a run, over its mean; 2 for pure diffusion."""
+REMEDY = "lower the temperature, or give a structure that is stable there"
 SIGNIFICANT = 5.0
 """Rise over its standard error from which on it is believed."""
 
@@ -43,11 +44,12 @@ SIGNIFICANT = 5.0
 class Displacements:
     """Accumulates displacements from lattice sites, as an observer of the switching engine.
 
-    Displacements are taken with the centre of mass where that of the sites is.
+    Displacements are taken with the centre of mass where that of the sites is. An atom that leaves
+    its site ends the run.
 
     Args:
         sites: the ideal crystal, whose positions are the lattice sites.
-        temperature_K: for the message of a refusal.
+        temperature_K: of the dynamics.
     """
 
     def __init__(self, sites: Atoms, temperature_K: float) -> None:
@@ -55,10 +57,10 @@ class Displacements:
         self.temperature_K = temperature_K
         self._scaled = sites.get_scaled_positions(wrap=False)
         self._share = sites.get_masses() / sites.get_masses().sum()
+        self._allowed = np.square(FARTHEST * nearest_neighbour_distances(sites))
         n = len(sites)
         self.count = 0
         self._sum = np.zeros((n, 3))
-        self._farthest = np.zeros(n)
         self._force_squared = np.zeros(n)
         self._block_size = 1
         self._blocks = np.zeros((0, n))
@@ -66,12 +68,24 @@ class Displacements:
         self._open_count = 0
 
     def observe(self, atoms: Atoms) -> None:
-        """Add a configuration; its forces count as well, if its calculator holds them."""
+        """Add a configuration with its forces.
+
+        Raises:
+            InputError: naming the atom, if one is farther from its site than half the distance of
+                its nearest neighbour.
+        """
         moved = atoms.positions - self._scaled @ atoms.cell.array
         moved -= self._share @ moved
         squared = np.einsum("ix,ix->i", moved, moved)
         self._sum += moved
-        np.maximum(self._farthest, squared, out=self._farthest)
+        if (squared > self._allowed).any():
+            atom = int((squared / self._allowed).argmax())
+            raise InputError(
+                f"{self._diffusing}: atom {atom} ({atoms.symbols[atom]}) moved "
+                f"{np.sqrt(squared[atom]):.2f} A from its site, more than half the "
+                f"{np.sqrt(self._allowed[atom]) / FARTHEST:.2f} A to its nearest neighbour; "
+                f"{REMEDY}"
+            )
         forces = atoms.get_forces(apply_constraint=False)
         self._force_squared += np.einsum("ix,ix->i", forces, forces)
         self.count += 1
@@ -105,25 +119,13 @@ class Displacements:
         return np.asarray(self._force_squared / self._checked_count() / (3.0 * kT))
 
     def check_crystal(self, crystal: CrystalSymmetry) -> None:
-        """Refuse a crystal whose atoms left their sites, or are on their way.
+        """Refuse a crystal whose atoms are on their way from their sites.
 
         Raises:
-            InputError: naming the atom, if one moved farther than half the distance of its nearest
-                neighbour, or if the mean-square displacement of its class grows steadily.
+            InputError: naming the atom that is farthest away, if the mean-square displacement of
+                its class grows steadily.
         """
         self._checked_count()
-        where = f"the crystal melts or diffuses at {self.temperature_K:g} K"
-        remedy = "lower the temperature, or give a structure that is stable there"
-        nearest = nearest_neighbour_distances(self.sites)
-        farthest = np.sqrt(self._farthest)
-        worst = int((farthest / nearest).argmax())
-        name = self.sites.symbols
-        if farthest[worst] > FARTHEST * nearest[worst]:
-            raise InputError(
-                f"{where}: atom {worst} ({name[worst]}) moved {farthest[worst]:.2f} A from its "
-                f"site, more than half the {nearest[worst]:.2f} A to its nearest neighbour; "
-                f"{remedy}"
-            )
         if len(self._blocks) < BLOCKS // 2:
             return
         for index in range(len(crystal.class_names)):
@@ -134,10 +136,15 @@ class Displacements:
                 last = self._blocks[-1, members]
                 atom = int(members[last.argmax()])
                 raise InputError(
-                    f"{where}: the mean-square displacement of {crystal.class_names[index]} grew "
-                    f"by {rise:.2g} A^2 while sampling, most at atom {atom} ({name[atom]}); "
-                    f"{remedy}, or sample for longer if it is only settling"
+                    f"{self._diffusing}: the mean-square displacement of "
+                    f"{crystal.class_names[index]} grew by {rise:.2g} A^2 while sampling, most at "
+                    f"atom {atom} ({self.sites.symbols[atom]}); {REMEDY}, or equilibrate for "
+                    "longer if it is only settling"
                 )
+
+    @property
+    def _diffusing(self) -> str:
+        return f"the crystal melts or diffuses at {self.temperature_K:g} K"
 
     def _checked_count(self) -> int:
         if not self.count:
@@ -149,7 +156,6 @@ class Displacements:
         return {
             "count": self.count,
             "sum": self._sum.copy(),
-            "farthest": self._farthest.copy(),
             "force_squared": self._force_squared.copy(),
             "block_size": self._block_size,
             "blocks": self._blocks.copy(),
@@ -162,7 +168,6 @@ class Displacements:
         n = len(self.sites)
         self.count = int(state["count"])
         self._sum = np.array(state["sum"], dtype=float)
-        self._farthest = np.array(state["farthest"], dtype=float)
         self._force_squared = np.array(state["force_squared"], dtype=float)
         self._block_size = int(state["block_size"])
         self._blocks = np.array(state["blocks"], dtype=float).reshape(-1, n)
@@ -261,21 +266,25 @@ def springs_from_hessian(
     return constants
 
 
-def mean_anchors(displacements: Displacements) -> FloatArray:
+def mean_anchors(
+    displacements: Displacements, labels: npt.ArrayLike | None = None, symprec: float = 1e-3
+) -> FloatArray:
     """Return scaled mean positions (N, 3) of a crystal, with the symmetry of its sites.
 
     Positions that symmetry fixes stay; internal coordinates go where the temperature puts them.
 
     Args:
         displacements: as sampled.
+        labels: (N,) integers, equal on sites that hold the same; by default element and mass.
+        symprec: tolerance of the symmetry search in Angstrom.
     """
     from alchemlip.freeenergy.crystal_symmetry import site_labels
     from alchemlip.relaxation import fix_symmetry
 
     sites = displacements.sites
     labelled = sites.copy()
-    labelled.numbers = site_labels(sites)
+    labelled.numbers = site_labels(sites) if labels is None else np.asarray(labels)
     moved = displacements.mean_displacements.copy()
-    fix_symmetry(labelled, 1e-3).adjust_forces(labelled, moved)
+    fix_symmetry(labelled, symprec).adjust_forces(labelled, moved)
     scaled = sites.get_scaled_positions(wrap=False)
     return np.asarray(scaled + np.linalg.solve(sites.cell.array.T, moved.T).T)
