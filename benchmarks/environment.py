@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 
+from alchemlip.machine import processor_name
 from alchemlip.results import versions
 
 
@@ -13,14 +12,9 @@ def describe() -> dict[str, str]:
     """Return processor, cores, memory, torch threads and package versions as plain text."""
     import torch
 
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0].partition(":")[2].strip() if names else processor
     found = versions()
     return {
-        "processor": processor,
+        "processor": processor_name(),
         "cores": str(os.cpu_count()),
         "torch_threads": str(torch.get_num_threads()),
         **{key: value for key, value in found.items() if key != "system"},

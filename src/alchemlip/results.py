@@ -14,8 +14,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +41,9 @@ PACKAGES = (
     "mace-torch",
     "e3nn",
     "icet",
+    "pymbar",
+    "alchemlyb",
+    "pandas",
 )
 
 
@@ -72,9 +75,8 @@ class ResultFolder:
         source: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(folder)
-        self.inputs = json.loads(json.dumps(inputs))
+        self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))
         self._command = command
-        self._lock: FileLock | None = None
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
@@ -86,14 +88,7 @@ class ResultFolder:
             )
         if file.exists():
             self._check_same(self._read(file))
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._acquire()
-        except OSError as error:
-            raise InputError(
-                f"cannot write to the folder {str(self.path)!r} ({error.strerror}): name another "
-                "one (--out)"
-            ) from error
+        self._lock = lock_folder(self.path, LOCK)
         # Read again, now that nobody else can write.
         self._record = self._read(file) if file.exists() else {}
         self.resumed = bool(self._record)
@@ -102,7 +97,7 @@ class ResultFolder:
             self.close()
             return
         this_run = {
-            "started": _now(),
+            "started": now(),
             "command_line": sys.argv,
             "versions": versions(),
         }
@@ -122,20 +117,9 @@ class ResultFolder:
             }
         self._write()
 
-    def _acquire(self) -> None:
-        self._lock = FileLock(self.path / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(
-                f"another process is at work in the folder {str(self.path)!r}: wait for it, or "
-                "name a new folder (--out)"
-            ) from error
-
     def close(self) -> None:
         """Let other processes use the folder; done by `finish` and `stop`."""
-        if self._lock is not None:
-            self._lock.release()
+        self._lock.release()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -147,7 +131,7 @@ class ResultFolder:
     ) -> None:
         """Complete ``result.json``."""
         self._record["status"] = "finished"
-        self._record["ended"] = _now()
+        self._record["ended"] = now()
         self._record["results"] = dict(results)
         if points is not None:
             self._record["points"] = [dict(point) for point in points]
@@ -162,7 +146,7 @@ class ResultFolder:
             reason: one sentence.
         """
         self._record["status"] = status
-        self._record["ended"] = _now()
+        self._record["ended"] = now()
         self._record["reason"] = reason
         self._write()
         self.close()
@@ -170,12 +154,8 @@ class ResultFolder:
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
         """Note in ``result.json`` how the calculation ended if it raises."""
-        try:
+        with telling_failure(self.stop):
             yield
-        except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.stop(status, str(error) or type(error).__name__)
-            raise
 
     def append_point(self, point: Mapping[str, Any]) -> None:
         """Add a finished point; on return it is on the disk."""
@@ -223,23 +203,81 @@ class ResultFolder:
         return record
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
-        before = record.get("inputs", {})
-        if record.get("command") == self._command and before == self.inputs:
-            return
-        if record.get("command") != self._command:
-            reason = f"it holds the results of {record.get('command')!r}"
-        else:
-            keys = sorted(set(before) | set(self.inputs))
-            changed = [key for key in keys if before.get(key) != self.inputs.get(key)]
-            reason = f"it was made with another {changed[0]}"
-        raise InputError(
-            f"the folder {str(self.path)!r} belongs to another run ({reason}): name a new folder "
-            "(--out)"
-        )
+        before = (record.get("command"), record.get("inputs", {}))
+        reason = difference(before, (self._command, self.inputs))
+        if reason:
+            raise InputError(
+                f"the folder {str(self.path)!r} belongs to another run ({reason}): name a new "
+                "folder (--out)"
+            )
 
     def _write(self) -> None:
         text = json.dumps(self._record, indent=1) + "\n"
         write_atomically(self.path / RESULT, text.encode())
+
+
+def difference(
+    before: tuple[str | None, Mapping[str, Any]], asked: tuple[str, Mapping[str, Any]]
+) -> str | None:
+    """Tell how a recorded run differs from the one asked for.
+
+    Args:
+        before: command and inputs on record.
+        asked: command and inputs now.
+
+    Returns:
+        Words that name the first difference; None for the same run.
+    """
+    if before == asked:
+        return None
+    if before[0] != asked[0]:
+        return f"it holds the results of {before[0]!r}"
+    keys = sorted(set(before[1]) | set(asked[1]))
+    changed = [key for key in keys if before[1].get(key) != asked[1].get(key)]
+    return f"it was made with another {changed[0]}"
+
+
+def lock_folder(folder: Path, name: str) -> FileLock:
+    """Make a folder if need be and lock a file in it against other processes.
+
+    The lock ends with `release`, or with the process, however that ends.
+
+    Raises:
+        InputError: if another process holds the lock, or the folder cannot be written.
+    """
+    lock = FileLock(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"another process is at work in the folder {str(folder)!r}: wait for it, or "
+            "name a new folder (--out)"
+        ) from error
+    except NotImplementedError as error:
+        raise InputError(
+            f"the file system of the folder {str(folder)!r} has no file locks: name a folder on "
+            "another one (--out)"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {str(folder)!r} ({error.strerror}): name another "
+            "one (--out)"
+        ) from error
+    return lock
+
+
+@contextmanager
+def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
+    """Tell ``stop`` the status and the reason if the block raises, and raise on."""
+    try:
+        yield
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        # What ended the run, such as a full disk, may also keep its end from being noted.
+        with suppress(OSError, InputError):
+            stop(status, str(error) or type(error).__name__)
+        raise
 
 
 def write_atomically(file: Path, content: bytes) -> None:
@@ -269,5 +307,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time (UTC) as text, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

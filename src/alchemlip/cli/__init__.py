@@ -1,4 +1,4 @@
-"""The command line: ``alchemlip energy | relax | scan | disorder | order | design | models``.
+"""The command line: ``alchemlip energy | relax | scan | ... | transmute | models``.
 
 One module a command; this one is the screen that shows them all.
 """
@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from alchemlip.cli import design, disorder, energy, models, order, relax, scan
+from alchemlip.cli import design, disorder, energy, models, order, relax, scan, switch, transmute
 from alchemlip.errors import InputError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command("scan")(scan.command)
 app.command("disorder")(disorder.command)
 app.command("order")(order.command)
 app.command("design")(design.command)
+app.command("switch")(switch.command)
+app.command("transmute")(transmute.command)
 app.command("models")(models.command)
 
 

@@ -163,6 +163,22 @@ def prepare_mixture(
     from alchemlip.structure_files import read_structure
 
     mixture = read_structure(structure, normalise=normalise)
+    mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
+    return _with_correlations(mixture, concerted), scanned
+
+
+def mixed_by_options(
+    mixture: Mixture, mix: Sequence[str], groups: Sequence[str], normalise: bool, option: str
+) -> tuple[Mixture, list[Scanned]]:
+    """Return a mixture with further groups, and those of them given as species lists.
+
+    Args:
+        mixture: as it is.
+        mix: ``SELECTION=FORMULA``, or ``SELECTION=A,B`` for a species list.
+        groups: ``NAME=SITES``.
+        normalise: divide weights by their sum.
+        option: what ``mix`` is called on the command line.
+    """
     named = {}
     for text in groups:
         name, sites = _split(text, "--group", "cations=0,2-5")
@@ -173,21 +189,20 @@ def prepare_mixture(
     scanned = []
     known = {group.name for group in mixture.groups} | set(named)
     for text in mix:
-        left, right = _split(text, "--mix", "Ce=Ce0.7Zr0.3")
+        left, right = _split(text, option, "Ce=Ce0.7Zr0.3")
         selection: Any = left
         if left not in known and left[:1].isdecimal():
             selection = tuple(parse_sites(left))
         name = left if isinstance(selection, str) else ",".join(map(str, selection))
         if selection in compositions:
-            raise InputError(f"--mix names {left!r} twice: give every selection once")
+            raise InputError(f"{option} names {left!r} twice: give every selection once")
         if "," in right:
             species = parse_species(right)
             scanned.append(Scanned(name, species))
             compositions[selection] = dict.fromkeys(species, 1.0 / len(species))
         else:
             compositions[selection] = parse_composition(right, normalise)
-    mixture = mixture.mixed(compositions, groups=named, normalise=normalise)
-    return _with_correlations(mixture, concerted), scanned
+    return mixture.mixed(compositions, groups=named, normalise=normalise), scanned
 
 
 def _with_correlations(mixture: Mixture, concerted: Sequence[str]) -> Mixture:
@@ -277,12 +292,20 @@ def prepare_potential(
 
 
 def prepare_single_potential(
-    model: str, device: str, dtype: str, modal: str | None, head: str | None, trust: bool
+    model: str,
+    device: str,
+    dtype: str,
+    modal: str | None,
+    head: str | None,
+    trust: bool,
+    representation: str = "nodes",
 ) -> AlchemicalPotential:
     """Load a potential for a command that takes one."""
     from alchemlip.ensemble import members_of
 
-    return members_of(prepare_potential([model], device, dtype, modal, head, trust, "nodes"))[0]
+    return members_of(
+        prepare_potential([model], device, dtype, modal, head, trust, representation)
+    )[0]
 
 
 def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None) -> None:

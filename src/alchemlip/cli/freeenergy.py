@@ -1,0 +1,223 @@
+"""What the free-energy commands share: options of dynamics and switching, the record, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from alchemlip.errors import InputError
+
+if TYPE_CHECKING:
+    from alchemlip.freeenergy.dynamics import DynamicsSettings
+    from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.results import ResultFolder
+    from alchemlip.runs import RunRecord
+
+RECORD = "run.sqlite"
+Settings = TypeVar("Settings")
+
+Temperature = Annotated[float, typer.Option("--temperature", "-T", help="Temperature, K.")]
+Ensemble = Annotated[
+    str,
+    typer.Option("--cell", help="fixed (NVT), volume (isotropic NPT) or full (all of the cell)."),
+]
+Timestep = Annotated[float, typer.Option("--timestep", help="Time step, fs.")]
+Thermostat = Annotated[
+    float, typer.Option("--thermostat", help="Inverse friction of the thermostat, fs.")
+]
+Barostat = Annotated[float, typer.Option("--barostat", help="Time constant of the barostat, fs.")]
+Equilibrate = Annotated[
+    float, typer.Option("--equilibrate", help="Equilibration before each leg, ps.")
+]
+Switch = Annotated[float, typer.Option("--switch", help="Switching time of each leg, ps.")]
+Repeats = Annotated[
+    int, typer.Option("--repeats", help="Independent repeats, from which the error bar comes.")
+]
+Function = Annotated[
+    str,
+    typer.Option("--function", help="Coupling against time: polynomial, linear or smoothstep."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+RecordInterval = Annotated[
+    int, typer.Option("--record-interval", help="Steps between samples while switching.")
+]
+CheckpointInterval = Annotated[
+    int, typer.Option("--checkpoint-interval", help="Steps between commits to the record.")
+]
+TrajectoryInterval = Annotated[
+    int, typer.Option("--trajectory-interval", help="Steps between stored frames; 0 for none.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue a run that was cut off, and refuse to begin a new one. Without it the same "
+        "command continues as well.",
+    ),
+]
+Supercell = Annotated[
+    str, typer.Option("--repeat", help="Supercell of the structure, such as 2,2,2.")
+]
+
+
+def dynamics_settings(**values: Any) -> DynamicsSettings:
+    """Return checked settings of the dynamics.
+
+    Raises:
+        InputError: one sentence naming the first bad value.
+    """
+    from alchemlip.freeenergy.dynamics import DynamicsSettings
+
+    return _checked(DynamicsSettings, values)
+
+
+def switching_settings(
+    *, equilibrate_ps: float, switch_ps: float, timestep_fs: float, **values: Any
+) -> SwitchingSettings:
+    """Return checked settings of the switching; times in ps become numbers of steps.
+
+    Raises:
+        InputError: one sentence naming the first bad value.
+    """
+    from alchemlip.freeenergy.switching import SwitchingSettings
+
+    values["trajectory_interval"] = values.get("trajectory_interval") or None
+    values["equilibration_steps"] = steps_of(equilibrate_ps, timestep_fs, "--equilibrate")
+    values["switching_steps"] = steps_of(switch_ps, timestep_fs, "--switch")
+    return _checked(SwitchingSettings, values)
+
+
+def steps_of(time_ps: float, timestep_fs: float, option: str) -> int:
+    """Return the number of time steps in a time given by an option.
+
+    Raises:
+        InputError: if there is not even one.
+    """
+    if timestep_fs <= 0:
+        raise InputError(f"--timestep {timestep_fs:g} is not positive: give the time step in fs")
+    steps = round(1000.0 * time_ps / timestep_fs)
+    if steps < 1:
+        raise InputError(f"{option} {time_ps:g} ps is less than one time step: give a longer time")
+    return steps
+
+
+def _checked(model: type[Settings], values: Mapping[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{name} = {first.get('input')!r} cannot be used ({first['msg'].lower()}): correct it"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A results folder and the run record in it."""
+
+    folder: ResultFolder
+    record: RunRecord
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Note in both how the calculation ended if it raises."""
+        with self.folder.noting_failure(), self.record.noting_failure():
+            yield
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        """Complete both."""
+        self.record.finish(results)
+        self.folder.finish(results)
+
+
+def start_run(
+    out: Path,
+    command: str,
+    inputs: Mapping[str, Any],
+    source: Mapping[str, Any],
+    *,
+    resume: bool,
+) -> Run:
+    """Make or continue the results folder of a run and its record.
+
+    Raises:
+        InputError: if the folder belongs to another run, or there is none to resume.
+    """
+    from alchemlip.results import ResultFolder
+    from alchemlip.runs import RunRecord
+
+    if resume and not (out / RECORD).exists():
+        raise InputError(f"there is no run to resume in {str(out)!r}: leave out --resume")
+    folder = ResultFolder(out, command, inputs, source)
+    try:
+        record = RunRecord(folder.path / RECORD, command, inputs, source)
+    except BaseException:
+        folder.close()
+        raise
+    return Run(folder, record)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show steps done, speed and time left; yields what is to be called with (done, total)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> None:
+    """Print a free energy with its error, and its terms one by one."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    unit = "eV" if "free_energy_eV" in results else "eV_per_atom"
+    shown = unit.replace("_per_", "/")
+    table = Table(title=escape(title), show_header=False, title_justify="left")
+    for name, value in results["terms"].items():
+        table.add_row(escape(name.replace("_", " ")), f"{value:.6f}", shown)
+    error = results.get(f"standard_error_{unit}")
+    plus = "" if error is None else f" ± {error:.6f}"
+    value = f"[bold]{results[f'free_energy_{unit}']:.6f}{plus}[/bold]"
+    table.add_row("[bold]free energy[/bold]", value, shown)
+    if results.get(f"interval_95_{unit}") is not None:
+        low, high = results[f"interval_95_{unit}"]
+        table.add_row("95 % interval", f"{low:.6f} to {high:.6f}", shown)
+    if results.get(f"dissipation_{unit}") is not None:
+        table.add_row("dissipation", f"{results[f'dissipation_{unit}']:.6f}", shown)
+    table.add_row("method", escape(str(results["method"])), "")
+    console = Console()
+    console.print(table)
+    console.print(f"Results in [bold]{escape(str(folder))}[/bold]", highlight=False)
