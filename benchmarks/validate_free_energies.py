@@ -34,6 +34,7 @@ STRUCTURES = HERE.parent / "examples" / "structures"
 SUPERCELLS = {"alpha": (2, 2, 2), "delta": (2, 1, 1)}
 TEMPERATURES_K = {"alpha": 500.0, "delta": 300.0}
 CELLS = {"alpha": "volume", "delta": "full"}
+STEPS = {"delta-nodes": (150, 500)}
 
 
 @cache
@@ -70,8 +71,12 @@ def recorded(
 
 def cycle_by_path(phase: str, representation: str) -> dict[str, Any]:
     """CsPbI3 -> CsSnI3 by alchemical switching in NPT."""
+    equilibration, switching = STEPS.get(f"{phase}-{representation}", (100, 300))
     settings = SwitchingSettings(
-        equilibration_steps=150, switching_steps=500, repeats=4, checkpoint_interval=50
+        equilibration_steps=equilibration,
+        switching_steps=switching,
+        repeats=4,
+        checkpoint_interval=50,
     )
     path = transmutation(perovskite(phase, "Pb"), {"Pb": "Sn"})
     model = potential("sevennet-0", "float32", representation)
