@@ -88,6 +88,7 @@ class RunRecord:
             with self._in_words():
                 self._connection = database.open_to_write(self.path)
                 if exists:
+                    database.check_length(self._connection, self.path)
                     database.check_whole(self._connection, self.path)
                     self.finished = self.status == "finished"
                 else:
@@ -124,14 +125,19 @@ class RunRecord:
         with self._in_words():
             self._connection, self._copy = database.open_to_read(path)
             try:
+                # One look at all of it, and one wait for a writer who is busy.
+                self._connection.execute("BEGIN")
                 if database.is_empty(self._connection):
                     raise InputError(
                         f"the run record {str(path)!r} is empty: the run wrote nothing"
                     )
                 database.check_format(self._connection, path)
+                if self._copy is None:
+                    database.check_length(self._connection, path)
                 self.resumed = True
                 self.finished = self.status == "finished"
                 self._load()
+                self._connection.execute("COMMIT")
             except BaseException:
                 self.close()
                 raise
@@ -287,8 +293,11 @@ class RunRecord:
                 f"FROM samples {where} ORDER BY {', '.join(KEYS)}",
                 values,
             )
-            batches = iter(lambda: cursor.fetchmany(20000), [])
-            return sample_columns(batches, self._segments())
+            batches = iter(lambda: cursor.fetchmany(1000), [])
+            try:
+                return sample_columns(batches, self._segments())
+            except TypeError as error:  # a number is gone
+                raise InputError(database.damaged(self.path)) from error
 
     def frames(
         self, repeat: int | None = None, segment: str | None = None, window: int | None = None
@@ -335,13 +344,18 @@ class RunRecord:
         self._end("finished", {"results": dict(results)})
 
     def stop(self, status: str, reason: str) -> None:
-        """Note that the run ended early; it can be continued.
+        """Note that the run ended early; it can be continued. A run that has ended stays as it is.
 
         Args:
             status: ``failed`` or ``interrupted``.
             reason: one sentence.
         """
-        self._end(status, {"reason": reason})
+        if self._lock is None:
+            return
+        try:
+            self._end(status, {"reason": reason})
+        finally:
+            self._release()
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
@@ -446,7 +460,7 @@ class RunRecord:
     @contextmanager
     def _in_words(self) -> Iterator[None]:
         last = self._last_sample
-        kept = f"everything up to {last}" if last else "all that was in it"
+        kept = f"everything up to {last}" if last else "no samples yet"
         with database.in_words(self.path, kept):
             yield
 
