@@ -268,7 +268,8 @@ def test_exact_continuation_takes_the_same_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = {"machine": "a", "processor": "P", "torch_threads": 1}
-    monkeypatch.setattr("alchemlip.runs.describe_machine", lambda: machine)
+    for module in ("runs", "recorded_run"):
+        monkeypatch.setattr(f"alchemlip.{module}.describe_machine", lambda: machine)
     with open_record(tmp_path / RECORD) as record:
         record.checkpoint([], {})
     machine |= {"machine": "b"}  # another of the same kind

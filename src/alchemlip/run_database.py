@@ -35,8 +35,7 @@ CREATE TABLE frames (
     step INTEGER NOT NULL, positions BLOB NOT NULL, cell BLOB NOT NULL,
     UNIQUE (repeat, segment, window, step));
 CREATE TABLE state (
-    id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL, checksum TEXT NOT NULL,
-    last_sample TEXT);
+    id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL, last_sample TEXT);
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
