@@ -48,12 +48,12 @@ class Sample:
     window: int = 0
     time_fs: float | None = None
     coupling: float | None = None
-    dhdl_eV: float | None = None  # noqa: N815
-    potential_eV: float | None = None  # noqa: N815
-    kinetic_eV: float | None = None  # noqa: N815
-    temperature_K: float | None = None  # noqa: N815
-    volume_A3: float | None = None  # noqa: N815
-    energies_eV: FloatArray | None = None  # noqa: N815
+    dhdl_eV: float | None = None
+    potential_eV: float | None = None
+    kinetic_eV: float | None = None
+    temperature_K: float | None = None
+    volume_A3: float | None = None
+    energies_eV: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
