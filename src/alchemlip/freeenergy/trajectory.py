@@ -167,9 +167,9 @@ def run_trajectory(
     """
     watching = {name: tuple(items) for name, items in (observers or {}).items()}
     record = recording.record
-    if recording.finished:
-        kept = record.noted(f"finished/{recording.name}")["observers"]
-        _restore_observers(watching, kept)
+    ended = record.noted(f"finished/{recording.name}")
+    if ended is not None:
+        _restore_observers(watching, ended["observers"])
         return
     calculator: CoupledCalculator = atoms.calc
     total = sum(segment.steps for segment in segments)
@@ -187,7 +187,7 @@ def run_trajectory(
 
     def commit(index: int, step: int, *, last: bool = False) -> None:
         seen = _observed(watching)
-        notes = {f"finished/{recording.name}": {"observers": _as_lists(seen)}} if last else None
+        notes = {f"finished/{recording.name}": {"observers": seen}} if last else None
         now = {
             "trajectory": recording.name,
             "segment": index,
@@ -268,14 +268,6 @@ def _sample(
 
 def _observed(observers: Mapping[str, Sequence[Observer]]) -> dict[str, list[dict[str, Any]]]:
     return {name: [item.state() for item in items] for name, items in observers.items()}
-
-
-def _as_lists(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _as_lists(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_as_lists(value) for value in values]
-    return values.tolist() if isinstance(values, np.ndarray | np.generic) else values
 
 
 def _restore_observers(
