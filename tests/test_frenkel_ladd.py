@@ -13,11 +13,8 @@ from ase.build import bulk
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import centre_of_mass_free_energy, einstein_free_energy
-from alchemlip.freeenergy.frenkel_ladd import (
-    FrenkelLaddSettings,
-    frenkel_ladd,
-    frenkel_ladd_steps,
-)
+from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
+from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings, frenkel_ladd_steps
 from alchemlip.freeenergy.harmonic import harmonic_free_energy, mode_frequencies
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.runs import RunRecord

@@ -18,27 +18,31 @@ Frenkel and Ladd, J. Chem. Phys. 81, 3188 (1984); Freitas, Asta and de Koning, C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from ase import units
-from pydantic import BaseModel, ConfigDict, Field
 
-from alchemlip.errors import InputError
-from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry, crystal_symmetry, site_labels
+from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import (
     CENTRE_OF_MASS_CONVENTIONS,
-    CentreOfMass,
     centre_of_mass_free_energy,
     einstein_free_energy,
     ideal_mixing_free_energy,
     quantum_harmonic_correction,
     quantum_harmonic_energy_correction,
     wigner_kirkwood_correction,
+)
+from alchemlip.freeenergy.frenkel_ladd_settings import (
+    CELL_STAGE,
+    SPRING_STAGE,
+    FrenkelLaddSettings,
+    SpringConstants,
+    check_frenkel_ladd,
+    frenkel_ladd_steps,
+    given_springs,
 )
 from alchemlip.freeenergy.hamiltonian import CalculatorTerm, CoupledCalculator, SpringTerm
 from alchemlip.freeenergy.harmonic import crystal_force_constants, mode_frequencies
@@ -57,59 +61,15 @@ from alchemlip.freeenergy.switching import (
     generator_of,
     run_switching,
 )
-from alchemlip.freeenergy.trajectory import Progress, Recording, Segment, run_trajectory
+from alchemlip.freeenergy.trajectory import Progress, Recording, run_trajectory
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.runs import RunRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-CELL_STAGE, SPRING_STAGE = "cell", "springs"
 # Repeats draw from the keys (0,), (1,), ...
 SEED_KEYS = {CELL_STAGE: (0, 0), SPRING_STAGE: (0, 1)}
-
-SpringConstants = Mapping[str, float] | npt.ArrayLike
-
-
-class FrenkelLaddSettings(BaseModel):
-    """What comes before the switching, and which terms are added.
-
-    Attributes:
-        cell_equilibration_steps, cell_steps: of the mean cell, where the cell is not fixed.
-        spring_equilibration_steps, spring_steps: of the mean-square displacements.
-        springs: from mean-square ``displacements``, from the ``hessian``, or ``given``.
-        keep_symmetry: give the mean cell the point group of the crystal.
-        centre_of_mass: ``primitive-cell`` or ``supercell``, see `alchemlip.freeenergy.einstein`.
-        n_primitive_cells: of the structure; by default as spglib finds them.
-        quantum: ``none``, ``harmonic`` (all normal modes, 6 N evaluations) or ``wigner-kirkwood``.
-        mixing_entropy: add that of ideal mixing, for a mixture's calculator.
-        symprec: tolerance of the symmetry search in Angstrom.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cell_equilibration_steps: int = Field(default=1000, ge=1)
-    cell_steps: int = Field(default=5000, ge=1)
-    spring_equilibration_steps: int = Field(default=1000, ge=1)
-    spring_steps: int = Field(default=5000, ge=1)
-    springs: Literal["displacements", "hessian", "given"] = "displacements"
-    keep_symmetry: bool = True
-    centre_of_mass: CentreOfMass = "primitive-cell"
-    n_primitive_cells: int | None = Field(default=None, ge=1)
-    quantum: Literal["none", "harmonic", "wigner-kirkwood"] = "none"
-    mixing_entropy: bool = False
-    symprec: float = Field(default=1e-3, gt=0)
-
-    def stage_segments(self, stage: str) -> tuple[Segment, Segment]:
-        """Return the two segments of the first or the second stage."""
-        steps = {
-            CELL_STAGE: (self.cell_equilibration_steps, self.cell_steps),
-            SPRING_STAGE: (self.spring_equilibration_steps, self.spring_steps),
-        }[stage]
-        return (
-            Segment(f"{stage}_equilibrate", steps[0], 0.0, 0.0, record_interval=10),
-            Segment(f"{stage}_sample", steps[1], 0.0, 0.0, record_interval=10),
-        )
 
 
 @dataclass(frozen=True)
@@ -161,11 +121,9 @@ def frenkel_ladd(
         InputError: if the structure is no crystal, or melts or diffuses at this temperature.
         UnstableError: if the dynamics blow up; the record keeps the last commit before.
     """
+    crystal, labels = check_frenkel_ladd(atoms, calculator, settings, spring_constants)
     start = atoms.copy()
     start.set_constraint()
-    labels = site_labels(start, calculator)
-    crystal = crystal_symmetry(start, labels, settings.symprec)
-    _check(settings, spring_constants, calculator)
     run = _Stages(calculator, dynamics, switching, settings, record, on_progress)
     located = run.mean_cell(start, crystal)
     reference = run.reference(located, crystal, labels, spring_constants)
@@ -183,20 +141,14 @@ def frenkel_ladd(
         "volume_A3_per_atom": reference.atoms.get_volume() / n,
         "cell_A": reference.atoms.cell.array.tolist(),
         "space_group": crystal.space_group,
-        "n_primitive_cells": _cells(crystal, settings),
+        "n_primitive_cells": settings.n_primitive_cells or crystal.n_primitive_cells,
+        "n_cells": settings.n_cells(crystal),
         "centre_of_mass_convention": CENTRE_OF_MASS_CONVENTIONS[settings.centre_of_mass],
         "spring_constants_eV_per_A2": _by_class(crystal, reference.spring_constants),
         "mean_square_displacements_A2": None
         if reference.mean_squares is None
         else _by_class(crystal, reference.mean_squares),
     }
-
-
-def frenkel_ladd_steps(
-    dynamics: DynamicsSettings, switching: SwitchingSettings, settings: FrenkelLaddSettings
-) -> int:
-    """Return the number of time steps of all stages."""
-    return _stage_steps(settings, _stages(dynamics, settings)) + switching.steps
 
 
 class _Stages:
@@ -303,55 +255,11 @@ class _Stages:
             observers={segments[1].name: observers},
             on_progress=self._report,
         )
-        self._before += sum(segment.steps for segment in segments)
+        self._before += self.settings.steps(stage)
 
     def _report(self, done: int, _: int) -> None:
         if self._on_progress is not None:
             self._on_progress(self._before + done, self._total)
-
-
-def _check(
-    settings: FrenkelLaddSettings, spring_constants: SpringConstants | None, calculator: Any
-) -> None:
-    given = settings.springs == "given"
-    if given != (spring_constants is not None):
-        raise InputError("spring constants and springs='given' go together: give both, or neither")
-    if given and settings.quantum == "wigner-kirkwood":
-        raise InputError(
-            "the Wigner-Kirkwood correction needs the curvature of the energy, which given springs "
-            "do not tell: use springs from displacements or the Hessian, or quantum='harmonic'"
-        )
-    if settings.mixing_entropy and getattr(calculator, "mixture", None) is None:
-        raise InputError(
-            "mixing entropy belongs to a mixture, and this calculator has none: leave it out"
-        )
-
-
-def given_springs(values: SpringConstants, crystal: CrystalSymmetry) -> FloatArray:
-    """Return spring constants (N,) from one number, {class: value}, or one value a site.
-
-    Raises:
-        InputError: if a class is missing or unknown, or a value is not positive.
-    """
-    names = crystal.class_names
-    if isinstance(values, Mapping):
-        if set(values) != set(names):
-            raise InputError(
-                f"spring constants are given for {', '.join(values) or 'nothing'}, but the "
-                f"classes of sites are {', '.join(names)}: give one for each"
-            )
-        constants = np.array([float(values[name]) for name in names])[crystal.class_of_site]
-    else:
-        constants = np.asarray(values, dtype=float)
-        if constants.shape not in ((), crystal.class_of_site.shape):
-            raise InputError(
-                f"{constants.size} spring constants are given for {len(crystal.class_of_site)} "
-                "sites: give one number, one per class, or one per site"
-            )
-        constants = np.broadcast_to(constants, crystal.class_of_site.shape).copy()
-    if not (constants > 0).all() or not np.isfinite(constants).all():
-        raise InputError("a given spring constant is not positive: give eV/A^2 above 0")
-    return constants
 
 
 def _terms(
@@ -372,7 +280,7 @@ def _terms(
     terms = {
         "einstein": einstein_free_energy(constants, masses, temperature),
         "centre_of_mass": centre_of_mass_free_energy(
-            constants, masses, volume, temperature, _cells(crystal, settings)
+            constants, masses, volume, temperature, settings.n_cells(crystal)
         ),
         "pressure_volume": dynamics.pressure_GPa * units.GPa * volume,
     }
@@ -406,20 +314,5 @@ def _enthalpy(switched: SwitchingResult, added: float, n_atoms: int) -> dict[str
     }
 
 
-def _cells(crystal: CrystalSymmetry, settings: FrenkelLaddSettings) -> int:
-    if settings.centre_of_mass == "supercell":
-        return 1
-    return settings.n_primitive_cells or crystal.n_primitive_cells
-
-
 def _by_class(crystal: CrystalSymmetry, values: FloatArray) -> dict[str, float]:
     return dict(zip(crystal.class_names, crystal.class_means(values).tolist(), strict=True))
-
-
-def _stages(dynamics: DynamicsSettings, settings: FrenkelLaddSettings) -> list[str]:
-    stages = [] if dynamics.cell == "fixed" else [CELL_STAGE]
-    return [*stages, SPRING_STAGE] if settings.springs == "displacements" else stages
-
-
-def _stage_steps(settings: FrenkelLaddSettings, stages: list[str]) -> int:
-    return sum(part.steps for stage in stages for part in settings.stage_segments(stage))
