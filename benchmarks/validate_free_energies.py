@@ -21,6 +21,8 @@ import torch
 
 from alchemlip import Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
+from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
 from alchemlip.potential import AlchemicalPotential
@@ -91,6 +93,40 @@ def cycle_by_path(phase: str, representation: str) -> dict[str, Any]:
     )
 
 
+def cycle_by_frenkel_ladd(phase: str, element: str) -> dict[str, Any]:
+    """G of CsPbI3 or CsSnI3 by switching to an Einstein crystal at the mean cell."""
+    name = f"{phase}-frenkel-ladd-{element}"
+    switching = SwitchingSettings(
+        equilibration_steps=100, switching_steps=300, repeats=4, checkpoint_interval=50
+    )
+    settings = FrenkelLaddSettings(
+        cell_equilibration_steps=300,
+        cell_steps=800,
+        spring_equilibration_steps=200,
+        spring_steps=600,
+        symprec=1e-2,
+    )
+    mixture = perovskite(phase, element)
+    model = potential("sevennet-0", "float32")
+    motion = dynamics(phase)
+    calculator = AlchemicalCalculator(model, mixture, composition_gradient=False)
+    return recorded(
+        name,
+        {"phase": phase, "element": element, "model": model.name}
+        | {"dynamics": motion.model_dump(), "switching": switching.model_dump()}
+        | {"frenkel_ladd": settings.model_dump()},
+        lambda record: frenkel_ladd(
+            mixture.to_atoms(),
+            calculator,
+            motion,
+            switching,
+            settings,
+            record,
+            on_progress=report(name),
+        ),
+    )
+
+
 def report(name: str) -> Callable[[int, int], None]:
     begun = time.perf_counter()
 
@@ -106,6 +142,12 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     )
     for phase in ("delta", "alpha")
     for representation in ("nodes", "embedding")
+} | {
+    f"{phase}-frenkel-ladd-{element}": (
+        lambda phase=phase, element=element: cycle_by_frenkel_ladd(phase, element)
+    )
+    for phase in ("delta", "alpha")
+    for element in ("Pb", "Sn")
 }
 
 
