@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from alchemlip import Mixture, load_potential
+from alchemlip import AlchemicalCalculator, Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
 from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
