@@ -126,6 +126,12 @@ class Integrator(LangevinBAOAB):  # type: ignore[misc]
             self._update_force_eps()
             self._barostat_BAOAB_B()
 
+    def take_forces(self) -> None:
+        """Take new forces at the same positions, after a change of the Hamiltonian."""
+        self._update_accel()
+        if self.externalstress is not None:
+            self._update_force_eps()
+
     def step(self) -> None:
         """Do a time step; the calculator is called in between."""
         self.propagate()
