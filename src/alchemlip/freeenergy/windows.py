@@ -58,7 +58,7 @@ class WindowSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    couplings: tuple[float, ...] = Field(default=11, validate_default=True)  # type: ignore[arg-type]
+    couplings: tuple[float, ...] = Field(default=11, validate_default=True)
     equilibration_steps: int = Field(default=500, ge=1)
     sampling_steps: int = Field(default=5000, ge=1)
     sample_interval: int = Field(default=20, ge=1)
@@ -153,7 +153,8 @@ def windows_result(record: RunRecord, settings: WindowSettings) -> WindowsResult
     n = len(settings.couplings)
 
     def total(name: str, size: int) -> IntArray:
-        return np.array([note[name] for note in done], dtype=np.int64).reshape(-1, size).sum(axis=0)
+        counts = np.array([note[name] for note in done], dtype=np.int64).reshape(-1, size)
+        return np.asarray(counts.sum(axis=0))
 
     return WindowsResult(
         np.array(settings.couplings),
