@@ -10,6 +10,7 @@ dissipation is the same both ways; `alchemlip.freeenergy.estimators` makes more 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
-from alchemlip.freeenergy.trajectory import Progress, Recording, Segment, run_trajectory
+from alchemlip.freeenergy.trajectory import (
+    Observer,
+    Progress,
+    Recording,
+    Segment,
+    run_trajectory,
+)
 from alchemlip.groups import FloatArray
 from alchemlip.runs import RunRecord
 
@@ -108,6 +115,7 @@ def run_switching(
     settings: SwitchingSettings,
     record: RunRecord,
     *,
+    observers: Callable[[], Mapping[str, Sequence[Observer]]] | None = None,
     on_progress: Progress | None = None,
 ) -> SwitchingResult:
     """Run all repeats, or what is left of them, and return their works.
@@ -118,6 +126,7 @@ def run_switching(
         dynamics: temperature, pressure, time step.
         settings: lengths and repeats.
         record: where everything is written.
+        observers: makes those of one repeat, by segment.
         on_progress: called with steps done and steps in all.
 
     Raises:
@@ -144,6 +153,7 @@ def run_switching(
                 settings.checkpoint_interval,
                 settings.trajectory_interval,
             ),
+            observers=None if observers is None else observers(),
             on_progress=report,
         )
     return switching_result(record, settings.repeats, dynamics.temperature_K)
