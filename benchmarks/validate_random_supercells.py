@@ -90,10 +90,10 @@ class Row:
     method: str
     seed: int | None
     n_atoms: int
-    energy_eV: float  # noqa: N815
-    volume_A3: float  # noqa: N815
-    mixing_energy_meV: float  # noqa: N815
-    mixing_volume_A3: float  # noqa: N815
+    energy_eV: float
+    volume_A3: float
+    mixing_energy_meV: float
+    mixing_volume_A3: float
     mixing_volume_percent: float
     evaluations: int
     wall_s: float

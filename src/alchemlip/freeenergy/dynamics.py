@@ -1,11 +1,11 @@
 """Langevin dynamics at constant temperature, and pressure where asked for.
 
 ASE's ``LangevinBAOAB`` (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013); barostat of
-Quigley and Probert, J. Chem. Phys. 120, 11432 (2004)) with one term corrected, split around the
-evaluation of the forces, and with a state that continues bit for bit. Stochastic dynamics, because
-crystals are nearly harmonic, where deterministic thermostats are not ergodic; BAOAB among them,
-because its positions are those of the canonical ensemble, exactly so for a harmonic crystal,
-whatever the time step.
+Quigley and Probert, J. Chem. Phys. 120, 11432 (2004)) with two corrections to its barostat, split
+around the evaluation of the forces, and with a state that continues bit for bit. Stochastic
+dynamics, because crystals are nearly harmonic, where deterministic thermostats are not ergodic;
+BAOAB among them, because its positions are those of the canonical ensemble, exactly so for a
+harmonic crystal, whatever the time step.
 
 The coupling changes between the two halves of a step, together with the one evaluation, so the
 accelerations that the integrator keeps always belong to the current coupling.
@@ -59,10 +59,21 @@ class DynamicsSettings(BaseModel):
 
 
 class Integrator(LangevinBAOAB):  # type: ignore[misc]
-    """ASE's BAOAB with the full-cell drag corrected, two half steps and a state.
+    """ASE's BAOAB with its barostat corrected, two half steps and a state.
 
     In ASE (3.29) the drag that the barostat exerts on the velocities adds Tr(p)/N_f to every
     element of the strain-rate matrix; by Quigley and Probert, eq. 5b, it belongs on the diagonal.
+    And the force on the cell is taken before the atoms' last half kick, which makes the step of
+    first order, with a drift in what it should conserve; here it is taken after.
+
+    Ensemble: without noise H = K + U + P V + Tr(p^T p) / 2W is conserved, and so is the measure
+    d^3N(r) d^3N(p) dV with N_f = 3N (Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994)).
+    A volume has the weight V^N exp(-(U + P V) / kT) at scaled positions: the isothermal-isobaric
+    ensemble. With the centre of mass fixed (in units of the cell) N_f = 3N - 3 and the weight has
+    V^(N-1): as if the pressure were kT / V higher. A full cell h has the same weights with
+    V dh / |det h|^3 for dV, dh / |det h|^3 being the measure that a strain leaves alone. Its
+    momentum is symmetric, so a step does not rotate it, but strains one after another add up to
+    a rotation of second order: compare cells by h h^T.
 
     Args:
         atoms: with a calculator; a fixed centre of mass is a constraint of theirs.
@@ -108,10 +119,10 @@ class Integrator(LangevinBAOAB):  # type: ignore[misc]
     def complete(self) -> None:
         """Take the new forces and finish the velocities: the rest of the step."""
         self._update_accel()
-        if self.externalstress is not None:
-            self._update_force_eps()
         self._BAOAB_B()
         if self.externalstress is not None:
+            # At the same momenta as the first half kick of the next step: the step is symmetric.
+            self._update_force_eps()
             self._barostat_BAOAB_B()
 
     def step(self) -> None:
@@ -176,8 +187,6 @@ def make_integrator(
         InputError: if the cell is to move but the structure has no volume or the calculator no
             stress.
     """
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-
     if settings.cell != "fixed":
         if not atoms.pbc.all():
             raise InputError(
@@ -192,9 +201,15 @@ def make_integrator(
     if settings.fix_centre_of_mass:
         if len(atoms) < 2:
             raise InputError("one atom with its centre of mass fixed cannot move: take a supercell")
+        if any(not isinstance(constraint, FixCom) for constraint in atoms.constraints):
+            raise InputError(
+                "the structure has constraints, which a fixed centre of mass would replace: remove "
+                "them"
+            )
         atoms.set_constraint(FixCom())
     if state is None:
-        MaxwellBoltzmannDistribution(atoms, temperature_K=settings.temperature_K, rng=rng)
+        spread = np.sqrt(atoms.get_masses() * units.kB * settings.temperature_K)
+        atoms.set_momenta(spread[:, None] * rng.standard_normal((len(atoms), 3)))
         return Integrator(atoms, settings, rng)
     # What the integrator keeps of the forces is in the state; it is made at the same positions.
     atoms.set_cell(state["cell"], scale_atoms=False)

@@ -310,6 +310,20 @@ class CoupledCalculator(Calculator):  # type: ignore[misc]
         """Whether every term has a stress."""
         return "stress" in self.implemented_properties
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return what changed since the last calculation, compared exactly; called by ASE."""
+        old = self.atoms
+        if old is None or len(old) != len(atoms):
+            return list(all_changes)
+        # ASE's own comparison costs more than the rest of a step.
+        pairs = {
+            "positions": (old.positions, atoms.positions),
+            "cell": (old.cell.array, atoms.cell.array),
+            "numbers": (old.numbers, atoms.numbers),
+            "pbc": (old.pbc, atoms.pbc),
+        }
+        return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -1,0 +1,120 @@
+"""Free energies with real potentials: closed cycles, a harmonic limit, and what switching costs.
+
+    python benchmarks/validate_free_energies.py                 # everything, then the page
+    python benchmarks/validate_free_energies.py delta-nodes     # some of the runs
+    python benchmarks/validate_free_energies.py --page          # tables of what is there
+
+Every run has its record under benchmarks/runs/free_energies and goes on where it was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alchemlip import Mixture, load_potential
+from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.switching import SwitchingSettings
+from alchemlip.freeenergy.transmutation import transmutation, transmute
+from alchemlip.potential import AlchemicalPotential
+from alchemlip.runs import RunRecord
+from alchemlip.structure_files import read_structure
+
+HERE = Path(__file__).parent
+RUNS = HERE / "runs" / "free_energies"
+STRUCTURES = HERE.parent / "examples" / "structures"
+
+SUPERCELLS = {"alpha": (2, 2, 2), "delta": (2, 1, 1)}
+TEMPERATURES_K = {"alpha": 500.0, "delta": 300.0}
+CELLS = {"alpha": "volume", "delta": "full"}
+
+
+@cache
+def potential(name: str, dtype: str, representation: str = "nodes") -> AlchemicalPotential:
+    return load_potential(name, device="cpu", dtype=dtype, representation=representation)  # type: ignore[arg-type]
+
+
+def perovskite(phase: str, element: str) -> Mixture:
+    return read_structure(STRUCTURES / f"Cs{element}I3_{phase}.cif").repeat(SUPERCELLS[phase])
+
+
+def dynamics(phase: str) -> DynamicsSettings:
+    return DynamicsSettings(
+        temperature_K=TEMPERATURES_K[phase],
+        timestep_fs=5.0,
+        cell=CELLS[phase],  # type: ignore[arg-type]
+        thermostat_fs=200.0,
+    )
+
+
+def recorded(
+    name: str, inputs: dict[str, Any], work: Callable[[RunRecord], dict[str, Any]]
+) -> dict[str, Any]:
+    """Run, or go on with, one run in its record; the seconds are those of this process."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with RunRecord(RUNS / f"{name}.sqlite", "benchmark", inputs) as record:
+        if not record.finished:
+            begun = time.perf_counter()
+            with record.noting_failure():
+                results = work(record)
+            record.finish({**results, "seconds": time.perf_counter() - begun})
+        return record.results
+
+
+def cycle_by_path(phase: str, representation: str) -> dict[str, Any]:
+    """CsPbI3 -> CsSnI3 by alchemical switching in NPT."""
+    settings = SwitchingSettings(
+        equilibration_steps=150, switching_steps=500, repeats=4, checkpoint_interval=50
+    )
+    path = transmutation(perovskite(phase, "Pb"), {"Pb": "Sn"})
+    model = potential("sevennet-0", "float32", representation)
+    motion = dynamics(phase)
+    return recorded(
+        f"{phase}-{representation}",
+        {"phase": phase, "representation": representation, "model": model.name}
+        | {"dynamics": motion.model_dump(), "switching": settings.model_dump()},
+        lambda record: transmute(
+            path, model, motion, settings, record, on_progress=report(f"{phase}-{representation}")
+        ),
+    )
+
+
+def report(name: str) -> Callable[[int, int], None]:
+    begun = time.perf_counter()
+
+    def on_progress(done: int, total: int) -> None:
+        print(f"{name}: {done}/{total} steps, {time.perf_counter() - begun:.0f} s", flush=True)
+
+    return on_progress
+
+
+CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    f"{phase}-{representation}": (
+        lambda phase=phase, representation=representation: cycle_by_path(phase, representation)
+    )
+    for phase in ("delta", "alpha")
+    for representation in ("nodes", "embedding")
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []])
+    parser.add_argument("--page", action="store_true", help="only the tables")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    if not chosen.page:
+        for name in chosen.cases or CASES:
+            results = CASES[name]()
+            print(name, json.dumps({k: v for k, v in results.items() if "work_eV" not in k}))
+
+
+if __name__ == "__main__":
+    main()
