@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
+from ase.stress import full_3x3_to_voigt_6_stress
 
 
 class HarmonicCalculator(Calculator):  # type: ignore[misc]
@@ -35,6 +36,46 @@ class HarmonicCalculator(Calculator):  # type: ignore[misc]
         pull = self.matrix @ moved
         energy = self.rest + 0.5 * float(moved @ pull)
         self.results: dict[str, Any] = {"energy": energy, "forces": -pull.reshape(-1, 3)}
+
+
+class LennardJonesCalculator(Calculator):  # type: ignore[misc]
+    """A cut and shifted pair potential that depends on the configuration alone.
+
+    ASE's own keeps a neighbour list with a skin, so that its sums depend on where it was made.
+    """
+
+    implemented_properties: Sequence[str] = ("energy", "forces", "stress")
+
+    def __init__(self, sigma: float, epsilon: float, cutoff: float) -> None:
+        super().__init__()
+        self.sigma, self.epsilon, self.cutoff = sigma, epsilon, cutoff
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        super().calculate(atoms, list(properties), list(system_changes))
+        first, vectors = neighbor_list("iD", self.atoms, self.cutoff)
+        squared = np.einsum("ex,ex->e", vectors, vectors)
+        sixth = (self.sigma**2 / squared) ** 3
+        smooth = (1.0 - squared / self.cutoff**2) ** 2
+        plain = 4.0 * self.epsilon * (sixth**2 - sixth)
+        # d(energy)/d(r^2) of an ordered pair, which is half a bond.
+        slope = 0.5 * (
+            smooth * 4.0 * self.epsilon * (3.0 * sixth - 6.0 * sixth**2) / squared
+            - plain * 2.0 * (1.0 - squared / self.cutoff**2) / self.cutoff**2
+        )
+        pull = 2.0 * slope[:, None] * vectors
+        forces = np.zeros((len(self.atoms), 3))
+        np.add.at(forces, first, 2.0 * pull)
+        stress = vectors.T @ pull / self.atoms.get_volume()
+        self.results = {
+            "energy": 0.5 * float(smooth @ plain),
+            "forces": forces,
+            "stress": full_3x3_to_voigt_6_stress(0.5 * (stress + stress.T)),
+        }
 
 
 def einstein_matrix(spring_constants: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
-from ase.calculators.lj import LennardJones
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
@@ -31,7 +31,12 @@ from alchemlip.freeenergy.springs import (
     springs_from_displacements,
     springs_from_hessian,
 )
-from harmonic_models import HarmonicCalculator, einstein_matrix, spring_network
+from harmonic_models import (
+    HarmonicCalculator,
+    LennardJonesCalculator,
+    einstein_matrix,
+    spring_network,
+)
 from pair_models import pair_potential
 
 T = 300.0
@@ -92,6 +97,17 @@ def test_nearest_neighbours_count_images() -> None:
 
 
 # ------------------------------------------------------------------ normal modes
+
+
+def test_pair_potential_of_the_tests_is_consistent() -> None:
+    atoms = bulk("Ar", "fcc", 5.3).repeat(2)
+    atoms.rattle(0.1, seed=1)
+    atoms.calc = LennardJonesCalculator(3.4, 0.0104, 5.0)
+    forces, stress = atoms.get_forces(), atoms.get_stress()
+    numerical = calculate_numerical_forces(atoms, 1e-4, force_consistent=False)
+    np.testing.assert_allclose(forces, numerical, atol=1e-8)
+    numerical = calculate_numerical_stress(atoms, 1e-5, force_consistent=False)
+    np.testing.assert_allclose(stress, numerical, atol=1e-8)
 
 
 def test_force_constants_of_any_calculator() -> None:
@@ -239,7 +255,7 @@ def test_springs_of_the_hessian() -> None:
     np.testing.assert_allclose(found, springs, rtol=1e-10)
     assert calculator.evaluations <= 2 * 6  # one atom of each class
     argon = bulk("Ar", "fcc", 5.3).repeat(3)
-    lennard_jones = LennardJones(sigma=3.4, epsilon=0.0104, rc=7.0, smooth=True)
+    lennard_jones = LennardJonesCalculator(3.4, 0.0104, 7.0)
     found = springs_from_hessian(argon, lennard_jones, crystal_symmetry(argon))
     full = force_constants(argon, lennard_jones).reshape(27, 3, 27, 3)
     np.testing.assert_allclose(found[0], np.trace(full[13, :, 13]) / 3.0, rtol=1e-8)

@@ -9,7 +9,18 @@ import sys
 
 import typer
 
-from alchemlip.cli import design, disorder, energy, models, order, relax, scan, switch, transmute
+from alchemlip.cli import (
+    design,
+    disorder,
+    energy,
+    frenkel_ladd,
+    models,
+    order,
+    relax,
+    scan,
+    switch,
+    transmute,
+)
 from alchemlip.errors import InputError
 
 app = typer.Typer(
@@ -30,6 +41,7 @@ app.command("order")(order.command)
 app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
+app.command("frenkel-ladd")(frenkel_ladd.command)
 app.command("models")(models.command)
 
 

@@ -73,7 +73,7 @@ def dynamics_settings(**values: Any) -> DynamicsSettings:
     """
     from alchemlip.freeenergy.dynamics import DynamicsSettings
 
-    return _checked(DynamicsSettings, values)
+    return checked(DynamicsSettings, values)
 
 
 def switching_settings(
@@ -89,7 +89,7 @@ def switching_settings(
     values["trajectory_interval"] = values.get("trajectory_interval") or None
     values["equilibration_steps"] = steps_of(equilibrate_ps, timestep_fs, "--equilibrate")
     values["switching_steps"] = steps_of(switch_ps, timestep_fs, "--switch")
-    return _checked(SwitchingSettings, values)
+    return checked(SwitchingSettings, values)
 
 
 def steps_of(time_ps: float, timestep_fs: float, option: str) -> int:
@@ -106,7 +106,12 @@ def steps_of(time_ps: float, timestep_fs: float, option: str) -> int:
     return steps
 
 
-def _checked(model: type[Settings], values: Mapping[str, Any]) -> Settings:
+def checked(model: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Return settings made of values.
+
+    Raises:
+        InputError: one sentence naming the first bad value.
+    """
     from pydantic import ValidationError
 
     try:

@@ -94,9 +94,14 @@ def crystal_symmetry(
     )
 
 
-def site_labels(atoms: Atoms) -> IntArray:
-    """Return (N,) integers, equal on sites of the same occupants and mass."""
-    mixture = getattr(atoms.calc, "mixture", None)
+def site_labels(atoms: Atoms, calculator: Any = None) -> IntArray:
+    """Return (N,) integers, equal on sites of the same occupants and mass.
+
+    Args:
+        atoms: the structure.
+        calculator: a mixture's tells what sits where; by default that of the atoms.
+    """
+    mixture = getattr(calculator or atoms.calc, "mixture", None)
     kinds = atoms.numbers if mixture is None else mixture.site_labels
     keys = [
         (int(kind), round(float(m), 6)) for kind, m in zip(kinds, atoms.get_masses(), strict=True)

@@ -144,6 +144,25 @@ def mixture_force_constants(
     return by_symmetry(found, rows)
 
 
+def crystal_force_constants(atoms: Atoms, calculator: Any) -> FloatArray:
+    """Return all force constants (3N, 3N) in eV/A^2, exact for a potential of this package.
+
+    Args:
+        atoms: the relaxed crystal.
+        calculator: any ASE calculator with forces.
+    """
+    import torch
+
+    from alchemlip.calculator import AlchemicalCalculator
+    from alchemlip.potential import AlchemicalPotential
+
+    if isinstance(calculator, AlchemicalCalculator):
+        potential = calculator.potential
+        if isinstance(potential, AlchemicalPotential) and potential.dtype == torch.float64:
+            return mixture_force_constants(calculator.located_mixture(atoms), potential)
+    return force_constants(atoms, calculator)
+
+
 def mode_frequencies(force_constants: npt.ArrayLike, masses: npt.ArrayLike) -> FloatArray:
     """Return the angular frequencies (3N-3,) of a crystal, ascending, translations projected out.
 
