@@ -11,9 +11,11 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.md.verlet import VelocityVerlet
+from typer.testing import CliRunner
 
 from alchemlip import AlchemicalPotential, Mixture
 from alchemlip.calculator import AlchemicalCalculator
+from alchemlip.cli import app
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.chemical_potential import (
     ChemicalPotential,
@@ -372,8 +374,8 @@ class TestTwoCrystals:
         assert found["free_energy_eV"] == pytest.approx(expected, abs=1e-8)
         assert found["standard_error_eV"] == pytest.approx(1e-3 * 26 * np.sqrt(2))
         assert sum(found["terms"].values()) == pytest.approx(found["free_energy_eV"])
-        with pytest.raises(InputError, match="n_primitive_cells"):
-            formation_from_crystals(perfect, {**vacant, "n_primitive_cells": 1})
+        with pytest.raises(InputError, match="n_cells"):
+            formation_from_crystals(perfect, {**vacant, "n_cells": 1})
         with pytest.raises(InputError, match="one atom less"):
             formation_from_crystals(perfect, perfect)
 
@@ -394,8 +396,10 @@ def crystal_results(total: float, n_atoms: int) -> dict[str, Any]:
         "interval_95_eV_per_atom": [value - 3e-3, value + 3e-3],
         "dissipation_eV_per_atom": 1e-4,
         "method": "Frenkel-Ladd",
+        "terms": {"work": value},
+        "cell_A": (3.0 * A * np.eye(3)).tolist(),
         "n_atoms": n_atoms,
-        "n_primitive_cells": 27,
+        "n_cells": 27,
         "centre_of_mass_convention": "V/N_cells",
         "temperature_K": T,
         "pressure_GPa": 0.0,
@@ -482,6 +486,7 @@ class TestChemicalPotential:
             ({"inputs": {"mixture": rock_salt().to_dict()}}, "crystal of Cl, Na, but Cu leaves"),
             ({"centre_of_mass_convention": "the whole V"}, "centre of mass"),
             ({"standard_error_eV_per_atom": None}, "one repeat"),
+            ({"terms": {"quantum_correction": 0.1}}, "classical"),
         ],
     )
     def test_of_a_wrong_reference(
@@ -549,3 +554,72 @@ class TestHopCheck:
         atoms.positions[5, 1] += 0.02 * A
         with pytest.raises(HopError, match=r"diffuses at 300 K: atom 5 \(Cu\) moved 1.53 A"):
             check.observe(atoms)
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def place(
+        self,
+        springs: AlchemicalPotential,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A structure file, and bonds in place of a model."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("alchemlip.cli.options.prepare_single_potential", lambda *_: springs)
+        crystal(1, 1, 1).to_atoms().write("Cu.cif")
+
+    def run(self, *options: str) -> Any:
+        short = ("--equilibrate", "0.04", "--switch", "0.08", "--repeats", "2")
+        arguments = ["vacancy", "Cu.cif", "--repeat", "3,3,3", "--timestep", "4", *short]
+        return CliRunner().invoke(app, [*arguments, "-T", "200", *options])
+
+    def test_results_and_resuming(self) -> None:
+        options = ("--site", "26", "--mu", "-4.0", "--cell", "fixed", "--out", "run")
+        first = self.run(*options)
+        assert first.exit_code == 0, first.output
+        record = json.loads(Path("run/result.json").read_text())
+        results = record["results"]
+        assert record["status"] == "finished"
+        assert set(results["terms"]) == {"work", "spring", "chemical_potential"}
+        assert results["static_relaxation_energy_eV"] < 0
+        assert results["spring_constant_eV_per_A2"] == pytest.approx(6 * STIFFNESS)
+        assert "vacancies per site" in first.output
+        again = self.run(*options, "--resume")
+        assert again.exit_code == 0
+        assert json.loads(Path("run/result.json").read_text()) == record
+        other = self.run(*options, "--spring", "3")
+        assert "another spring_constant" in str(other.exception)
+
+    def test_reference_and_two_crystals(self) -> None:
+        reference(Path("perfect"))
+        reference(Path("vacant"), n_atoms=26)
+        done = self.run(
+            *("--reference", "perfect", "--reference-cell", "--vacant-run", "vacant"),
+            *("--cell", "fixed", "--no-static"),
+        )
+        assert done.exit_code == 0, done.exception
+        results = json.loads(Path("vacancy-Cu/result.json").read_text())["results"]
+        assert results["terms"]["chemical_potential"] == -2.0
+        assert results["chemical_potential_standard_error_eV"] == 1e-3
+        assert results["two_crystals"]["free_energy_eV"] == pytest.approx(0.0)
+        assert "By two crystals" in done.output
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ((), "where the atom goes"),
+            (("--mu", "-4", "--reference", "x"), "where the atom goes"),
+            (("--mu", "-4", "--vacant-run", "x"), "need a frenkel-ladd run"),
+            (("--mu", "-4", "--site", "27"), "no site 27"),
+            (("--mu", "-4", "-T", "0"), "temperature_K = 0"),
+            (("--mu", "-4", "--mix", "0=Cu0.5Na0.5"), "holds a mixture"),
+            (("--mu", "-4", "--mix", "0=Ag"), "does not cover Ag"),
+            (("--reference", "none"), "cannot be read"),
+        ],
+    )
+    def test_bad_input_makes_no_folder(self, options: tuple[str, ...], message: str) -> None:
+        failed = self.run(*options)
+        assert isinstance(failed.exception, InputError)
+        assert message in str(failed.exception)
+        assert not Path("vacancy-Cu").exists()

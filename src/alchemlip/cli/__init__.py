@@ -20,6 +20,7 @@ from alchemlip.cli import (
     scan,
     switch,
     transmute,
+    vacancy,
 )
 from alchemlip.errors import InputError
 
@@ -42,6 +43,7 @@ app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
+app.command("vacancy")(vacancy.command)
 app.command("models")(models.command)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip.errors import InputError
+from alchemlip.mixture import Mixture
 from alchemlip.results import RESULT
 
 SAME_TEMPERATURE_K = 1e-6
@@ -67,6 +68,28 @@ class ChemicalPotential:
         }
 
 
+def frenkel_ladd_results(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return inputs and results of a finished Frenkel-Ladd run.
+
+    Raises:
+        InputError: if there is none, it is not finished, or has no error of its own.
+    """
+    shown = _shown(folder)
+    record = _read(Path(folder), shown)
+    if record.get("command") != "frenkel-ladd":
+        raise InputError(
+            f"{shown} holds the results of {record.get('command')!r}: give the folder of an "
+            "'alchemlip frenkel-ladd' run"
+        )
+    if record.get("status") != "finished":
+        raise InputError(f"{shown} is not finished: continue it first (--resume)")
+    results: dict[str, Any] = record["results"]
+    numbers = [results["standard_error_eV_per_atom"], *results["interval_95_eV_per_atom"]]
+    if any(number is None or not np.isfinite(number) for number in numbers):
+        raise InputError(f"{shown} has one repeat and so no error: run it with two or more")
+    return record["inputs"], results
+
+
 def chemical_potential_of_element(
     folder: str | Path,
     symbol: str,
@@ -88,16 +111,8 @@ def chemical_potential_of_element(
         InputError: if the run is not finished, or of another calculation, element, temperature,
             pressure or potential, or has its centre of mass in another convention.
     """
-    shown = f"the reference {str(folder)!r}"
-    record = _read(Path(folder), shown)
-    if record.get("command") != "frenkel-ladd":
-        raise InputError(
-            f"{shown} holds the results of {record.get('command')!r}: give the folder of an "
-            "'alchemlip frenkel-ladd' run"
-        )
-    if record.get("status") != "finished":
-        raise InputError(f"{shown} is not finished: continue it first (--resume)")
-    results, inputs = record["results"], record["inputs"]
+    shown = _shown(folder)
+    inputs, results = frenkel_ladd_results(folder)
     elements = _elements(inputs)
     if elements != {symbol}:
         raise InputError(
@@ -125,16 +140,43 @@ def chemical_potential_of_element(
             f"{shown} lets the centre of mass visit {convention}: a chemical potential needs "
             "V/N_cells; run it with the convention of the primitive cell"
         )
+    if "quantum_correction" in results["terms"]:
+        raise InputError(
+            f"{shown} has a quantum correction, but the work of the vacancy is classical: run the "
+            "reference without it"
+        )
     low, high = results["interval_95_eV_per_atom"]
-    error = results["standard_error_eV_per_atom"]
-    if error is None or low is None or high is None:
-        raise InputError(f"{shown} has one repeat and so no error: run it with two or more")
     return ChemicalPotential(
         float(results["free_energy_eV_per_atom"]),
-        float(error),
-        0.5 * (float(high) - float(low)),
+        float(results["standard_error_eV_per_atom"]),
+        0.5 * float(high - low),
         f"G/N of {symbol} by Frenkel-Ladd, {Path(folder).name}",
     )
+
+
+def in_reference_cell(mixture: Mixture, folder: str | Path) -> Mixture:
+    """Return a crystal in the mean cell of a Frenkel-Ladd run of the same supercell.
+
+    Raises:
+        InputError: if the run has another number of atoms, or another cell by more than 10 %.
+    """
+    _, results = frenkel_ladd_results(folder)
+    cell = np.array(results["cell_A"], dtype=float)
+    same = results["n_atoms"] == mixture.n_sites
+    strain = np.linalg.solve(mixture.cell, cell) - np.eye(3) if same else np.ones(1)
+    if np.abs(strain).max() > 0.1:
+        raise InputError(
+            f"{_shown(folder)} has {results['n_atoms']} atoms in another cell than these "
+            f"{mixture.n_sites} sites: run it with the same structure and --repeat, or take the "
+            "cell of the file"
+        )
+    atoms = mixture.to_atoms()
+    atoms.set_cell(cell, scale_atoms=True)
+    return mixture.with_geometry(atoms)
+
+
+def _shown(folder: str | Path) -> str:
+    return f"the reference {str(folder)!r}"
 
 
 def _read(folder: Path, shown: str) -> dict[str, Any]:

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from alchemlip.potential import AlchemicalPotential
 
 GROUP = "leaving atom"
+SPRING_NOTE = "spring constant"
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +199,17 @@ def default_spring_constant(mixture: Mixture, site: int, potential: AlchemicalPo
             "eV/A^2): relax the crystal first, or give the spring constant"
         )
     return constant
+
+
+def noted_spring_constant(
+    record: RunRecord, mixture: Mixture, site: int, potential: AlchemicalPotential
+) -> float:
+    """Return `default_spring_constant`, computed once and kept in the record."""
+    kept = record.noted(SPRING_NOTE)
+    if kept is None:
+        kept = default_spring_constant(mixture, site, potential)
+        record.note(SPRING_NOTE, kept)
+    return float(kept)
 
 
 def vacancy_calculator(path: VacancyPath, potential: AlchemicalPotential) -> CoupledCalculator:

@@ -140,7 +140,7 @@ def formation_from_crystals(
             f"the perfect crystal has {n} atoms and the other one {vacant['n_atoms']}: a vacancy "
             "needs one atom less"
         )
-    for name in ("temperature_K", "pressure_GPa", "n_primitive_cells", "centre_of_mass_convention"):
+    for name in ("temperature_K", "pressure_GPa", "n_cells", "centre_of_mass_convention"):
         if perfect[name] != vacant[name]:
             raise InputError(
                 f"the two runs differ in {name} ({perfect[name]} and {vacant[name]}): run both "
