@@ -623,3 +623,49 @@ class TestCommand:
         assert isinstance(failed.exception, InputError)
         assert message in str(failed.exception)
         assert not Path("vacancy-Cu").exists()
+
+
+class TestConcentrationCommand:
+    def run(self, *options: str) -> Any:
+        return CliRunner().invoke(app, ["concentration", *options])
+
+    def test_table_of_runs(self, tmp_path: Path) -> None:
+        runs = []
+        for temperature in (300.0, 900.0):
+            folder = tmp_path / f"{temperature:.0f}"
+            folder.mkdir()
+            results = {
+                "species": "Fe",
+                "temperature_K": temperature,
+                "free_energy_eV": 1.6 - 2 * units.kB * temperature,
+                "standard_error_eV": 0.01,
+            }
+            record = {"command": "vacancy", "status": "finished", "results": results}
+            record["inputs"] = {"potential": "pair"}
+            (folder / "result.json").write_text(json.dumps(record))
+            runs.append(str(folder))
+        out = tmp_path / "out"
+        done = self.run(*runs, "--from", "1000", "--to", "1500", "--points", "2", "--out", str(out))
+        assert done.exit_code == 0, done.exception
+        found = json.loads((out / "result.json").read_text())
+        assert found["results"]["enthalpy_eV"] == pytest.approx(1.6)
+        assert found["results"]["entropy_kB"] == pytest.approx(2.0)
+        expected = np.exp(2.0 - 1.6 / (units.kB * 1000.0))
+        assert found["points"][0]["concentration"] == pytest.approx(expected, rel=1e-5)
+        assert (out / "concentration.png").stat().st_size > 1000
+        given = self.run("--enthalpy", "1.6", "--entropy", "2", "--out", str(tmp_path / "given"))
+        assert given.exit_code == 0, given.exception
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ((), "either the folders"),
+            (("--enthalpy", "1"), "either the folders"),
+            (("--enthalpy", "1", "--entropy", "1", "--from", "0"), "positive temperatures"),
+            (("nowhere",), "no result in 'nowhere'"),
+        ],
+    )
+    def test_bad_input(self, options: tuple[str, ...], message: str) -> None:
+        failed = self.run(*options)
+        assert isinstance(failed.exception, InputError)
+        assert message in str(failed.exception)

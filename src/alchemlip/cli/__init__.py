@@ -10,6 +10,7 @@ import sys
 import typer
 
 from alchemlip.cli import (
+    concentration,
     design,
     disorder,
     energy,
@@ -44,6 +45,7 @@ app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
 app.command("vacancy")(vacancy.command)
+app.command("concentration")(concentration.command)
 app.command("models")(models.command)
 
 
