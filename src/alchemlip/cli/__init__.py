@@ -10,6 +10,7 @@ import sys
 import typer
 
 from alchemlip.cli import (
+    concentration,
     design,
     disorder,
     energy,
@@ -20,6 +21,7 @@ from alchemlip.cli import (
     scan,
     switch,
     transmute,
+    vacancy,
 )
 from alchemlip.errors import InputError
 
@@ -42,6 +44,8 @@ app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
+app.command("vacancy")(vacancy.command)
+app.command("concentration")(concentration.command)
 app.command("models")(models.command)
 
 
