@@ -33,8 +33,9 @@ SHORT = FrenkelLaddSettings(spring_equilibration_steps=200, spring_steps=800)
 
 
 def skewed_salt() -> Atoms:
-    """Return 16 atoms of two masses in a cell without right angles."""
+    """Return 16 atoms of very unequal masses in a cell without right angles."""
     atoms = bulk("NaCl", "rocksalt", 5.7).repeat(2)
+    atoms.set_masses(np.where(atoms.numbers == 11, 10.0, 130.0))
     strain = np.array([[0.0, 0.1, 0.02], [0.0, 0.05, 0.0], [-0.04, 0.0, 0.0]])
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return atoms
