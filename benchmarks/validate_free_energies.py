@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 
-from alchemlip import Mixture, load_potential
+from alchemlip import AlchemicalCalculator, Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
+from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
 from alchemlip.potential import AlchemicalPotential
@@ -34,6 +36,7 @@ STRUCTURES = HERE.parent / "examples" / "structures"
 SUPERCELLS = {"alpha": (2, 2, 2), "delta": (2, 1, 1)}
 TEMPERATURES_K = {"alpha": 500.0, "delta": 300.0}
 CELLS = {"alpha": "volume", "delta": "full"}
+STEPS = {"delta-nodes": (150, 500)}
 
 
 @cache
@@ -70,8 +73,12 @@ def recorded(
 
 def cycle_by_path(phase: str, representation: str) -> dict[str, Any]:
     """CsPbI3 -> CsSnI3 by alchemical switching in NPT."""
+    equilibration, switching = STEPS.get(f"{phase}-{representation}", (100, 300))
     settings = SwitchingSettings(
-        equilibration_steps=150, switching_steps=500, repeats=4, checkpoint_interval=50
+        equilibration_steps=equilibration,
+        switching_steps=switching,
+        repeats=4,
+        checkpoint_interval=50,
     )
     path = transmutation(perovskite(phase, "Pb"), {"Pb": "Sn"})
     model = potential("sevennet-0", "float32", representation)
@@ -82,6 +89,40 @@ def cycle_by_path(phase: str, representation: str) -> dict[str, Any]:
         | {"dynamics": motion.model_dump(), "switching": settings.model_dump()},
         lambda record: transmute(
             path, model, motion, settings, record, on_progress=report(f"{phase}-{representation}")
+        ),
+    )
+
+
+def cycle_by_frenkel_ladd(phase: str, element: str) -> dict[str, Any]:
+    """G of CsPbI3 or CsSnI3 by switching to an Einstein crystal at the mean cell."""
+    name = f"{phase}-frenkel-ladd-{element}"
+    switching = SwitchingSettings(
+        equilibration_steps=100, switching_steps=300, repeats=4, checkpoint_interval=50
+    )
+    settings = FrenkelLaddSettings(
+        cell_equilibration_steps=300,
+        cell_steps=800,
+        spring_equilibration_steps=200,
+        spring_steps=600,
+        symprec=1e-2,
+    )
+    mixture = perovskite(phase, element)
+    model = potential("sevennet-0", "float32")
+    motion = dynamics(phase)
+    calculator = AlchemicalCalculator(model, mixture, composition_gradient=False)
+    return recorded(
+        name,
+        {"phase": phase, "element": element, "model": model.name}
+        | {"dynamics": motion.model_dump(), "switching": switching.model_dump()}
+        | {"frenkel_ladd": settings.model_dump()},
+        lambda record: frenkel_ladd(
+            mixture.to_atoms(),
+            calculator,
+            motion,
+            switching,
+            settings,
+            record,
+            on_progress=report(name),
         ),
     )
 
@@ -101,6 +142,12 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     )
     for phase in ("delta", "alpha")
     for representation in ("nodes", "embedding")
+} | {
+    f"{phase}-frenkel-ladd-{element}": (
+        lambda phase=phase, element=element: cycle_by_frenkel_ladd(phase, element)
+    )
+    for phase in ("delta", "alpha")
+    for element in ("Pb", "Sn")
 }
 
 

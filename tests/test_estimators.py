@@ -7,9 +7,8 @@ import pytest
 from ase.units import kB
 
 from alchemlip.errors import InputError
+from alchemlip.freeenergy.estimates import FreeEnergyEstimate, average_over_repeats
 from alchemlip.freeenergy.estimators import (
-    FreeEnergyEstimate,
-    average_over_repeats,
     convergence_over_repeats,
     estimate_from_work,
     gaussian_crossing,

@@ -127,3 +127,17 @@ def test_where_the_scanned_group_starts_does_not_matter(
         mixture = Mixture.from_elements(atoms, {"Na": start})
         scan(mixture, potential, points=2, folder=tmp_path, settings=settings)
     assert len((tmp_path / "points.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_does_not_hide_why_a_run_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = ResultFolder(tmp_path, "scan", INPUTS)
+    monkeypatch.setattr("alchemlip.results.write_atomically", full)
+    with pytest.raises(RuntimeError, match="too hot"), folder.noting_failure():
+        raise RuntimeError("too hot")
+    monkeypatch.undo()
+    assert ResultFolder(tmp_path, "scan", INPUTS).resumed  # nor does it keep the lock

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+# Packages that have no part in where atoms go.
+NO_PART = {"system", "icet", "pymatgen", "pymbar", "alchemlyb", "pandas"}
 
 
 def describe_machine() -> dict[str, Any]:
@@ -31,3 +35,15 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def what_shows_in_bits(machine: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
+    """Return by name what decides about the last bits of a sum on a CPU, as far as it is known.
+
+    Args:
+        machine: as of `describe_machine`.
+        versions: of the packages.
+    """
+    found = {name: machine.get(name) for name in ("processor", "torch_threads")}
+    found |= {name: version for name, version in versions.items() if name not in NO_PART}
+    return {name: value for name, value in found.items() if value is not None}

@@ -148,8 +148,10 @@ class ResultFolder:
         self._record["status"] = status
         self._record["ended"] = now()
         self._record["reason"] = reason
-        self._write()
-        self.close()
+        try:
+            self._write()
+        finally:
+            self.close()
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:

@@ -35,8 +35,7 @@ CREATE TABLE frames (
     step INTEGER NOT NULL, positions BLOB NOT NULL, cell BLOB NOT NULL,
     UNIQUE (repeat, segment, window, step));
 CREATE TABLE state (
-    id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL, checksum TEXT NOT NULL,
-    last_sample TEXT);
+    id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL, last_sample TEXT);
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -95,6 +94,12 @@ def _copy_with_journal(file: Path) -> tempfile.TemporaryDirectory[str] | None:
     except FileNotFoundError:
         copy.cleanup()
         return None
+    except OSError as error:
+        copy.cleanup()
+        raise InputError(
+            f"cannot copy the record {str(file)!r} to a temporary folder ({error.strerror}), where "
+            "what a crash cut off is undone: free space there, or set TMPDIR to another"
+        ) from error
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         copy.cleanup()
         return None
@@ -127,6 +132,14 @@ def check_format(connection: sqlite3.Connection, file: Path) -> None:
             f"{str(file)!r} was written by a newer alchemlip (record format {schema}, this one "
             f"knows {SCHEMA}): update alchemlip, or name a new folder (--out)"
         )
+
+
+def check_length(connection: sqlite3.Connection, file: Path) -> None:
+    """Refuse a file whose end is missing; SQLite takes a last page in part for a whole one."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    if file.stat().st_size < pages * size:
+        raise InputError(damaged(file))
 
 
 def check_whole(connection: sqlite3.Connection, file: Path) -> None:
@@ -172,11 +185,15 @@ def in_words(file: Path, kept: str = "what was in it") -> Iterator[None]:
         if sentence is None:
             raise
         raise InputError(sentence) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(damaged(file)) from error
 
 
 def _sentence(error: sqlite3.Error, file: Path, kept: str) -> str | None:
     code = getattr(error, "sqlite_errorcode", 0)
     held = f"and continue with --resume; the record {str(file)!r} holds {kept}"
+    if code == 0 and isinstance(error, sqlite3.OperationalError):  # text that is not UTF-8
+        return damaged(file)
     sentences = {
         sqlite3.SQLITE_FULL: f"the disk is full: free space {held}",
         sqlite3.SQLITE_IOERR: (
@@ -187,6 +204,7 @@ def _sentence(error: sqlite3.Error, file: Path, kept: str) -> str | None:
             f"another process keeps the record {str(file)!r} locked: end it {held}"
         ),
         sqlite3.SQLITE_CORRUPT: damaged(file),
+        sqlite3.SQLITE_ERROR: damaged(file),  # a table or a column is not there
         sqlite3.SQLITE_NOTADB: no_record(file),
         sqlite3.SQLITE_CANTOPEN: f"cannot open {str(file)!r}: look at its permissions",
         sqlite3.SQLITE_PERM: f"cannot open {str(file)!r}: look at its permissions",

@@ -6,11 +6,9 @@ written in one transaction, so a record always holds the samples up to its state
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,33 +16,22 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from filelock import FileLock
 
 from alchemlip import run_database as database
 from alchemlip.errors import InputError
 from alchemlip.machine import describe_machine
+from alchemlip.recorded_run import RecordedRun
 from alchemlip.results import difference, lock_folder, now, telling_failure, versions
-from alchemlip.samples import (
-    KEYS,
-    NUMBERS,
-    Frame,
-    Sample,
-    frame_of,
-    frame_row,
-    sample_columns,
-    sample_row,
-)
-from alchemlip.serialization import pack, unpack
+from alchemlip.samples import Frame, Sample, frame_row, sample_row
+from alchemlip.serialization import pack, to_json
 
 __all__ = ["RECORD", "Frame", "RunRecord", "Sample"]
 
 RECORD = "run.sqlite"
-# Packages that have no part in where atoms go.
-NO_PART = {"system", "icet", "pymatgen", "pymbar", "alchemlyb", "pandas"}
 
 
-class RunRecord:
+class RunRecord(RecordedRun):
     """The record of one run, told by its command and inputs; made, or continued.
 
     While a run writes, the record is locked against other writers; anybody may read it.
@@ -77,8 +64,7 @@ class RunRecord:
         source: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(file)
-        self._last_sample: str | None = None
-        inputs = json.loads(_json(inputs))
+        inputs = json.loads(to_json(inputs))
         self._check_same(command, inputs)
         self._copy: TemporaryDirectory[str] | None = None
         self._lock: FileLock | None = lock_folder(self.path.parent, f".{self.path.name}.lock")
@@ -88,6 +74,7 @@ class RunRecord:
             with self._in_words():
                 self._connection = database.open_to_write(self.path)
                 if exists:
+                    database.check_length(self._connection, self.path)
                     database.check_whole(self._connection, self.path)
                     self.finished = self.status == "finished"
                 else:
@@ -120,62 +107,26 @@ class RunRecord:
         self = cls.__new__(cls)
         self.path = path
         self._lock = None
-        self._last_sample = None
         with self._in_words():
             self._connection, self._copy = database.open_to_read(path)
             try:
+                # One look at all of it, and one wait for a writer who is busy.
+                self._connection.execute("BEGIN")
                 if database.is_empty(self._connection):
                     raise InputError(
                         f"the run record {str(path)!r} is empty: the run wrote nothing"
                     )
                 database.check_format(self._connection, path)
+                if self._copy is None:
+                    database.check_length(self._connection, path)
                 self.resumed = True
                 self.finished = self.status == "finished"
                 self._load()
+                self._connection.execute("COMMIT")
             except BaseException:
                 self.close()
                 raise
         return self
-
-    @property
-    def status(self) -> str:
-        """``running``, ``finished``, ``failed`` or ``interrupted``; a killed run is ``running``."""
-        status: str = self._value("status")
-        return status
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """What the run was finished with; empty before."""
-        results: dict[str, Any] = self._value("results")
-        return results
-
-    @property
-    def reason(self) -> str | None:
-        """Why the run ended early, if it did."""
-        with self._in_words():
-            found = self._connection.execute(
-                "SELECT value FROM run WHERE name = 'reason'"
-            ).fetchone()
-        return None if found is None else str(json.loads(found[0]))
-
-    @property
-    def starts(self) -> list[dict[str, Any]]:
-        """When, by what command line and on what machine the run was started and continued."""
-        with self._in_words():
-            rows = self._connection.execute(
-                "SELECT time, command_line, versions, machine, checkpoints FROM starts "
-                "ORDER BY number"
-            ).fetchall()
-        return [
-            {
-                "time": time,
-                "command_line": json.loads(command_line),
-                "versions": json.loads(found),
-                **json.loads(machine),
-                "checkpoints": checkpoints,
-            }
-            for time, command_line, found, machine, checkpoints in rows
-        ]
 
     def checkpoint(
         self,
@@ -219,28 +170,18 @@ class RunRecord:
                     f"a sample or frame is in the record {str(self.path)!r} already"
                 ) from error
             connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "content = excluded.content, checksum = excluded.checksum, "
+                "INSERT INTO state VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "content = excluded.content, "
                 "last_sample = coalesce(excluded.last_sample, last_sample)",
-                (content, _checksum(content), last),
+                (content, last),
             )
             self._put_notes(notes or {})
             # By now torch is loaded if the run uses it.
             connection.execute(
                 "UPDATE starts SET checkpoints = checkpoints + 1, machine = ? WHERE number = ?",
-                (_json(describe_machine()), self._start_number),
+                (to_json(describe_machine()), self._start_number),
             )
         self._last_sample = last or self._last_sample
-
-    def state(self) -> dict[str, Any] | None:
-        """Return the state of the last checkpoint; None before the first."""
-        with self._in_words():
-            row = self._connection.execute("SELECT content, checksum FROM state").fetchone()
-        if row is None:
-            return None
-        if _checksum(row[0]) != row[1]:
-            raise InputError(database.damaged(self.path))
-        return unpack(row[0])
 
     def note(self, key: str, value: Any) -> None:
         """Keep the result of a stage, as JSON; on return it is on the disk.
@@ -252,96 +193,23 @@ class RunRecord:
         with self._writing():
             self._put_notes({key: value})
 
-    def noted(self, key: str) -> Any | None:
-        """Return what was kept by `note`; None if nothing was."""
-        with self._in_words():
-            found = self._connection.execute(
-                "SELECT value FROM notes WHERE key = ?", (key,)
-            ).fetchone()
-        return None if found is None else json.loads(found[0])
-
-    def notes(self) -> dict[str, Any]:
-        """Return all that was kept by `note`, by key."""
-        with self._in_words():
-            rows = self._connection.execute("SELECT key, value FROM notes ORDER BY rowid")
-            return {key: json.loads(value) for key, value in rows.fetchall()}
-
-    def samples(
-        self, repeat: int | None = None, segment: str | None = None, window: int | None = None
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Return samples as columns by name; values that were not given are nan.
-
-        Args:
-            repeat: only of this repeat.
-            segment: only of this segment.
-            window: only of this window.
-
-        Returns:
-            The attributes of `Sample`, each (n,), and ``energies_eV`` (n, W), in the order of
-            repeat, segment as they first appeared, window and step.
-        """
-        where, values = _selection(repeat, segment, window)
-        with self._in_words():
-            cursor = self._connection.execute(
-                f"SELECT {', '.join(KEYS + NUMBERS)}, energies_eV "
-                f"FROM samples {where} ORDER BY {', '.join(KEYS)}",
-                values,
-            )
-            batches = iter(lambda: cursor.fetchmany(20000), [])
-            return sample_columns(batches, self._segments())
-
-    def frames(
-        self, repeat: int | None = None, segment: str | None = None, window: int | None = None
-    ) -> Iterator[Frame]:
-        """Yield the trajectory in the order of `samples`, selected likewise."""
-        where, values = _selection(repeat, segment, window)
-        with self._in_words():
-            names = self._segments()
-            rows = self._connection.execute(
-                f"SELECT rowid FROM frames {where} ORDER BY {', '.join(KEYS)}", values
-            ).fetchall()
-        # One by one, so that a reader who takes his time does not lock out the writer.
-        for row in rows:
-            with self._in_words():
-                content = self._connection.execute(
-                    f"SELECT {', '.join(KEYS)}, positions, cell FROM frames WHERE rowid = ?", row
-                ).fetchone()
-            yield frame_of(content, names)
-
-    def continues_exactly(self) -> bool:
-        """Tell whether going on here gives the very trajectory of an uninterrupted run on a CPU.
-
-        That takes the same processor, number of torch threads and versions as in the earlier parts
-        of the run; one sentence of warning names what differs. Call it once torch is set up.
-        """
-        here = _what_shows_in_bits(describe_machine(), versions())
-        for start in self.starts:
-            if not start["checkpoints"]:
-                continue
-            before = _what_shows_in_bits(start, start["versions"])
-            for name in sorted(set(here) & set(before)):
-                if here[name] != before[name]:
-                    warnings.warn(
-                        f"the run goes on with {name.replace('_', ' ')} {here[name]} where it had "
-                        f"{before[name]}: it stays valid, but is not bit for bit the run that was "
-                        "never stopped",
-                        stacklevel=2,
-                    )
-                    return False
-        return True
-
     def finish(self, results: Mapping[str, Any]) -> None:
         """Complete the record, which can still be read."""
         self._end("finished", {"results": dict(results)})
 
     def stop(self, status: str, reason: str) -> None:
-        """Note that the run ended early; it can be continued.
+        """Note that the run ended early; it can be continued. A run that has ended stays as it is.
 
         Args:
             status: ``failed`` or ``interrupted``.
             reason: one sentence.
         """
-        self._end(status, {"reason": reason})
+        if self._lock is None:
+            return
+        try:
+            self._end(status, {"reason": reason})
+        finally:
+            self._release()
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
@@ -351,12 +219,12 @@ class RunRecord:
 
     def close(self) -> None:
         """Close the file and let other processes write to it."""
+        self._release()
         connection = getattr(self, "_connection", None)
         if connection is not None:
             connection.close()
         if self._copy is not None:
             self._copy.cleanup()
-        self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -412,7 +280,7 @@ class RunRecord:
             self._connection.execute("DELETE FROM run WHERE name IN ('reason', 'ended')")
             self._start_number = self._connection.execute(
                 "INSERT INTO starts (time, command_line, versions, machine) VALUES (?, ?, ?, ?)",
-                (now(), _json(sys.argv), _json(versions()), _json(describe_machine())),
+                (now(), to_json(sys.argv), to_json(versions()), to_json(describe_machine())),
             ).lastrowid
 
     def _load(self) -> None:
@@ -426,13 +294,13 @@ class RunRecord:
     def _end(self, status: str, values: Mapping[str, Any]) -> None:
         with self._writing():
             self._put(status=status, ended=now(), **values)
-        # Leaves no empty journal beside the record; not worth failing for.
-        with suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA journal_mode = DELETE")
         self._release()
 
     def _release(self) -> None:
         if self._lock is not None:
+            # Leaves no empty journal beside the record; not worth failing for.
+            with suppress(sqlite3.Error, AttributeError):
+                self._connection.execute("PRAGMA journal_mode = DELETE")
             self._lock.release()
             self._lock = None
 
@@ -443,32 +311,18 @@ class RunRecord:
         with self._in_words(), database.transaction(self._connection):
             yield self._connection
 
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        last = self._last_sample
-        kept = f"everything up to {last}" if last else "all that was in it"
-        with database.in_words(self.path, kept):
-            yield
-
-    def _value(self, name: str) -> Any:
-        with self._in_words():
-            return database.value(self._connection, self.path, name)
-
     def _put(self, **values: Any) -> None:
         self._connection.executemany(
             "INSERT OR REPLACE INTO run VALUES (?, ?)",
-            [(name, _json(value)) for name, value in values.items()],
+            [(name, to_json(value)) for name, value in values.items()],
         )
 
     def _put_notes(self, notes: Mapping[str, Any]) -> None:
         self._connection.executemany(
             "INSERT INTO notes VALUES (?, ?) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            [(key, _json(value)) for key, value in notes.items()],
+            [(key, to_json(value)) for key, value in notes.items()],
         )
-
-    def _segments(self) -> dict[int, str]:
-        return dict(self._connection.execute("SELECT id, name FROM segments").fetchall())
 
     def _segments_with(self, names: Sequence[str]) -> dict[str, int]:
         """Number the segments that are new in the order of their names, and return all numbers."""
@@ -477,38 +331,3 @@ class RunRecord:
             [(name,) for name in dict.fromkeys(names)],
         )
         return {name: number for number, name in self._segments().items()}
-
-
-def _selection(
-    repeat: int | None, segment: str | None, window: int | None
-) -> tuple[str, dict[str, Any]]:
-    conditions = {
-        "repeat": "repeat = :repeat",
-        "segment": "segment = (SELECT id FROM segments WHERE name = :segment)",
-        "window": "window = :window",
-    }
-    values = {"repeat": repeat, "segment": segment, "window": window}
-    asked = [conditions[name] for name, value in values.items() if value is not None]
-    return ("WHERE " + " AND ".join(asked) if asked else ""), values
-
-
-def _what_shows_in_bits(machine: Mapping[str, Any], packages: Mapping[str, str]) -> dict[str, Any]:
-    """Return what decides about the last bits of a sum, as far as it is known."""
-    known = {name: machine.get(name) for name in ("processor", "torch_threads")}
-    known |= {name: packages[name] for name in set(packages) - NO_PART}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's values as plain ones."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"a {type(value).__name__} cannot be kept as JSON")

@@ -1,17 +1,20 @@
 """The state of a calculation as bytes, read back exactly equal; nothing in them is ever executed.
 
-The bytes are the length of a JSON text, the text, and the contents of the arrays one after another.
+The bytes are a checksum, the length of a JSON text, the text, and the contents of the arrays one
+after another.
 In the text an array is ``{"$array": [dtype, shape, order]}``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+_CHECKSUM = 16  # bytes
 _LENGTH = 8  # bytes of the number that tells how long the JSON text is
 
 
@@ -27,21 +30,38 @@ def pack(state: Mapping[str, Any]) -> bytes:
     """
     contents: list[bytes] = []
     text = json.dumps(_encode(state, "state", contents)).encode()
-    return b"".join([len(text).to_bytes(_LENGTH, "little"), text, *contents])
+    data = b"".join([len(text).to_bytes(_LENGTH, "little"), text, *contents])
+    return _checksum(data) + data
 
 
 def unpack(data: bytes) -> dict[str, Any]:
     """Return what `pack` was given; arrays keep dtype, shape, and row or column order.
 
     Raises:
-        ValueError: if the bytes are not whole.
+        ValueError: if the bytes are not what `pack` returned.
     """
+    checksum, data = data[:_CHECKSUM], data[_CHECKSUM:]
+    if checksum != _checksum(data):
+        raise ValueError("the checksum is another")
     start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     contents = _Contents(data, start)
     state: dict[str, Any] = _decode(json.loads(data[_LENGTH:start]), contents)
-    if contents.offset != len(data):
-        raise ValueError("there are bytes left over")
     return state
+
+
+def to_json(value: Any) -> str:
+    """Return plain values as JSON, and NumPy's as numbers and lists."""
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be kept as JSON")
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM).digest()
 
 
 class _Contents:
@@ -55,8 +75,6 @@ class _Contents:
         kind = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
         part = self._data[self.offset : self.offset + size]
-        if len(part) < size:
-            raise ValueError("the contents of an array are cut off")
         self.offset += size
         return np.ndarray(tuple(shape), kind, bytearray(part), order=order)
 

@@ -1,79 +1,30 @@
-"""Free energies from work values, gradients and energies: pymbar and alchemlyb, with honest errors.
+"""Free energies from the work of switching: BAR by pymbar, with errors honest for few repeats.
 
-Everything enters in eV. The estimators themselves (BAR, exponential averages, thermodynamic
-integration, MBAR, statistical inefficiency) are those of pymbar and alchemlyb, loaded when first
-used.
+Everything enters in eV. `alchemlip.freeenergy.window_estimators` has thermodynamic integration and
+MBAR over equilibrium windows.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from ase.units import kB
-from scipy.special import stdtrit
 
 from alchemlip.errors import InputError
+from alchemlip.freeenergy.estimates import (
+    FreeEnergyEstimate,
+    check_temperature,
+    json_number,
+    standard_error_of_mean,
+    student_interval,
+)
+from alchemlip.freeenergy.packages import estimator_package
 from alchemlip.groups import FloatArray
 
 REVERSIBLE_KT = 1e-9
 """Work values that agree this closely (in kT) are one reversible work."""
-
-
-@dataclass(frozen=True)
-class FreeEnergyEstimate:
-    """A free energy difference F(lambda = 1) - F(lambda = 0) with its error.
-
-    Attributes:
-        value_eV: the estimate.
-        standard_error_eV: its standard error; nan if a single repeat cannot tell.
-        method: name of the estimator.
-        dissipation_eV: mean of (W_f + W_r) / 2 over the repeats; nan at equilibrium windows.
-        dissipation_standard_error_eV: its standard error.
-        hysteresis_eV: what the mean forward work lies above minus the mean backward work, the area
-            of the loop of dH/dlambda; nan at equilibrium windows.
-        overlap: 0 to 1; of the forward and backward ensembles (`work_overlap`), or the smallest
-            of two neighbouring windows (MBAR's overlap matrix beside its diagonal); nan for
-            thermodynamic integration, which needs none.
-        interval_95_eV: (low, high), holds the true value in 95 of 100 experiments. It is wider
-            than +-1.96 standard errors where repeats are few; infinite for a single one.
-        details: other estimators and diagnostics, plain JSON values.
-    """
-
-    value_eV: float
-    standard_error_eV: float
-    method: str
-    dissipation_eV: float
-    dissipation_standard_error_eV: float
-    hysteresis_eV: float
-    overlap: float
-    interval_95_eV: tuple[float, float]
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def results(self, n_atoms: int | None = None) -> dict[str, Any]:
-        """Return the estimate under the names of ``result.json``.
-
-        Args:
-            n_atoms: divide by it and name the values ``..._eV_per_atom``; else ``..._eV``.
-        """
-        share, unit = (1, "eV") if n_atoms is None else (n_atoms, "eV_per_atom")
-        return {
-            f"free_energy_{unit}": _json_number(self.value_eV / share),
-            f"standard_error_{unit}": _json_number(self.standard_error_eV / share),
-            f"interval_95_{unit}": [_json_number(end / share) for end in self.interval_95_eV],
-            f"dissipation_{unit}": _json_number(self.dissipation_eV / share),
-            f"dissipation_standard_error_{unit}": _json_number(
-                self.dissipation_standard_error_eV / share
-            ),
-            f"hysteresis_{unit}": _json_number(self.hysteresis_eV / share),
-            "overlap": _json_number(self.overlap),
-            "method": self.method,
-        }
 
 
 def work_of(samples: Mapping[str, Any]) -> float:
@@ -145,19 +96,19 @@ def estimate_from_work(
     half = (w_f - w_r) / 2
     loss = (w_f + w_r) / 2
     value = kt * bar(w_f / kt, w_r / kt)
-    mean_error = _standard_error_of_mean(half)
+    mean_error = standard_error_of_mean(half)
     jackknife = _jackknife_error(w_f / kt, w_r / kt) * kt
     # A nan (one repeat) stays a nan.
     error = float(np.maximum(jackknife, mean_error))
-    exponential = _package("pymbar.other_estimators").exp
+    exponential = estimator_package("pymbar.other_estimators").exp
     details: dict[str, Any] = {
         "repeats": repeats,
         "temperature_K": float(temperature_K),
         "forward_work_eV": w_f.tolist(),
         "backward_work_eV": w_r.tolist(),
         "mean_of_pairs_eV": float(half.mean()),
-        "mean_of_pairs_standard_error_eV": _json_number(mean_error),
-        "jackknife_standard_error_eV": _json_number(jackknife),
+        "mean_of_pairs_standard_error_eV": json_number(mean_error),
+        "jackknife_standard_error_eV": json_number(jackknife),
         "crooks_gaussian_crossing_eV": gaussian_crossing(w_f, w_r),
         "jarzynski_forward_eV": kt * float(exponential(w_f / kt, False)["Delta_f"]),
         "jarzynski_backward_eV": -kt * float(exponential(w_r / kt, False)["Delta_f"]),
@@ -171,7 +122,7 @@ def estimate_from_work(
         standard_error_eV=error,
         method="BAR",
         dissipation_eV=float(loss.mean()),
-        dissipation_standard_error_eV=_standard_error_of_mean(loss),
+        dissipation_standard_error_eV=standard_error_of_mean(loss),
         hysteresis_eV=float(w_f.mean() + w_r.mean()),
         overlap=work_overlap(w_f / kt, w_r / kt),
         interval_95_eV=student_interval(value, error, repeats - 1),
@@ -190,7 +141,7 @@ def bar(forward: FloatArray, backward: FloatArray) -> float:
     if np.abs(spread).max() < REVERSIBLE_KT:
         # To first order in the spread every weight is 1/2.
         return centre
-    estimators = _package("pymbar.other_estimators")
+    estimators = estimator_package("pymbar.other_estimators")
     arguments = {"compute_uncertainty": False, "relative_tolerance": 1e-10}
     shift = centre - 1.0
     # pymbar sets NumPy's handling of overflow for the whole process.
@@ -244,7 +195,7 @@ def work_overlap(forward: FloatArray, backward: FloatArray) -> float:
     reduced[0, n_f:] = backward + shift
     # BAR solves MBAR's equations for two states: after the shift both free energies are 0.
     counts = np.array([n_f, n_r])
-    solvers = _package("pymbar.mbar_solvers")
+    solvers = estimator_package("pymbar.mbar_solvers")
     weights = np.asarray(solvers.mbar_W_nk(reduced, counts, np.zeros(2)))
     matrix = weights.T @ weights * counts
     # Its largest eigenvalue is 1, so the other one is the trace less 1.
@@ -274,53 +225,6 @@ def convergence_over_repeats(
     return rows
 
 
-def student_interval(value: float, error: float, freedom: float) -> tuple[float, float]:
-    """Return the 95 % interval value +- t(0.975, freedom) error; infinite without freedom."""
-    if freedom <= 0 or not np.isfinite(error):
-        return (-np.inf, np.inf)
-    width = float(stdtrit(freedom, 0.975)) * error
-    return (value - width, value + width)
-
-
-def average_over_repeats(estimates: Sequence[FreeEnergyEstimate]) -> FreeEnergyEstimate:
-    """Average estimates from independent repeats of the same calculation.
-
-    The standard error is the larger of that of the mean of the values and the propagated ones; the
-    first knows of what a repeat is not aware of itself (slow degrees of freedom), the second
-    of what few repeats hide by chance. The interval is Student's t with R - 1 degrees of freedom.
-
-    Raises:
-        InputError: if there is none, or their methods differ.
-    """
-    if not estimates:
-        raise InputError("no finished repeat to estimate from: let the run go on (--resume)")
-    if len({estimate.method for estimate in estimates}) > 1:
-        raise InputError("estimates by several methods cannot be averaged: name one method")
-    if len(estimates) == 1:
-        return estimates[0]
-    values = np.array([estimate.value_eV for estimate in estimates])
-    errors = np.array([estimate.standard_error_eV for estimate in estimates])
-    propagated = float(np.sqrt(np.square(errors).sum())) / len(values)
-    error = max(_standard_error_of_mean(values), 0.0 if np.isnan(propagated) else propagated)
-    value = float(values.mean())
-    losses = np.array([estimate.dissipation_eV for estimate in estimates])
-    return FreeEnergyEstimate(
-        value_eV=value,
-        standard_error_eV=error,
-        method=estimates[0].method,
-        dissipation_eV=float(losses.mean()),
-        dissipation_standard_error_eV=_standard_error_of_mean(losses),
-        hysteresis_eV=float(np.mean([estimate.hysteresis_eV for estimate in estimates])),
-        overlap=float(min(estimate.overlap for estimate in estimates)),
-        interval_95_eV=student_interval(value, error, len(values) - 1),
-        details={
-            "repeats": len(values),
-            "values_eV": values.tolist(),
-            "standard_errors_eV": errors.tolist(),
-        },
-    )
-
-
 def _check_works(
     forward: FloatArray, backward: FloatArray, temperature_K: float
 ) -> tuple[FloatArray, FloatArray]:
@@ -337,23 +241,6 @@ def _check_works(
     return w_f, w_r
 
 
-def _json_number(value: float) -> float | None:
-    """JSON has neither nan nor infinity."""
-    return float(value) if np.isfinite(value) else None
-
-
-def check_temperature(temperature_K: float) -> None:
-    """Raise InputError unless the temperature is positive."""
-    if not temperature_K > 0:
-        raise InputError(f"temperature {temperature_K:g} K is not positive")
-
-
-def _standard_error_of_mean(values: FloatArray) -> float:
-    if len(values) < 2:
-        return float("nan")
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
 def _jackknife_error(forward: FloatArray, backward: FloatArray) -> float:
     """Standard error of BAR by leaving out one pair at a time; nan for a single pair.
 
@@ -364,26 +251,3 @@ def _jackknife_error(forward: FloatArray, backward: FloatArray) -> float:
         return float("nan")
     without = np.array([bar(np.delete(forward, i), np.delete(backward, i)) for i in range(repeats)])
     return float(np.sqrt((repeats - 1) * without.var()))
-
-
-def _package(name: str) -> Any:
-    """Import a module of pymbar or alchemlyb, without what pymbar says about jax on import."""
-    with _quiet("pymbar"):
-        try:
-            return import_module(name)
-        except ImportError as error:
-            raise InputError(
-                f"free energy estimators need the package {name.split('.', maxsplit=1)[0]!r}: "
-                "pip install 'alchemlip[freeenergy]'"
-            ) from error
-
-
-@contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

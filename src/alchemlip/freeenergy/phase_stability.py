@@ -1,0 +1,402 @@
+"""Which phase is stable at which temperature: G(T) between computed points, and crossings.
+
+    alpha = FreeEnergyPoints("alpha", T, G, errors, H, H_errors)          # (n,) each
+    curves = free_energy_curves([alpha, delta], np.linspace(300, 600, 61), rng)
+    crossing = find_crossing(alpha, delta, rng)
+
+Between points the Gibbs-Helmholtz equation d(G/T)/d(1/T) = H holds: G/T is interpolated against
+1/T, with slope H where enthalpies are known. Errors follow by drawing values and enthalpies from
+their errors, many times. `alchemlip.freeenergy.reversible_scaling` makes points over a range of
+temperatures from one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.units import kB
+from scipy.interpolate import CubicHermiteSpline, make_interp_spline
+
+from alchemlip.errors import InputError
+from alchemlip.groups import FloatArray
+
+DRAWS = 2000
+GRID = 401
+
+
+@dataclass(frozen=True, eq=False)
+class FreeEnergyPoints:
+    """Free energies of one phase at several temperatures, all in eV per atom (or formula unit).
+
+    Attributes:
+        name: of the phase.
+        temperature_K: (n,) increasing.
+        free_energy_eV: (n,) values.
+        standard_error_eV: (n,) their standard errors.
+        enthalpy_eV: (n,) mean enthalpies (energies at constant volume) or None, with the kinetic
+            energy 3/2 kT where the free energies are absolute.
+        enthalpy_standard_error_eV: (n,); 0 where not given.
+        freedom: (n,) degrees of freedom of the standard errors, repeats less one; infinite where
+            not given. Few make the errors that follow wider, as Student's t.
+        heat_capacity: in k per atom, about which G is interpolated: 3, Dulong and Petit's, for
+            absolute free energies; 0 for differences, such as those of a transmutation.
+    """
+
+    name: str
+    temperature_K: FloatArray
+    free_energy_eV: FloatArray
+    standard_error_eV: FloatArray
+    enthalpy_eV: FloatArray | None = None
+    enthalpy_standard_error_eV: FloatArray | None = None
+    freedom: FloatArray | None = None
+    heat_capacity: float = 3.0
+
+    def __post_init__(self) -> None:
+        order = np.argsort(np.asarray(self.temperature_K, dtype=np.float64))
+        count = len(order)
+        for field in (
+            "temperature_K",
+            "free_energy_eV",
+            "standard_error_eV",
+            "enthalpy_eV",
+            "enthalpy_standard_error_eV",
+            "freedom",
+        ):
+            given = getattr(self, field)
+            if given is None:
+                continue
+            values = np.asarray(given, dtype=np.float64)
+            if values.shape != (count,):
+                raise InputError(
+                    f"phase {self.name!r} has {field} of shape {values.shape} at {count} "
+                    "temperatures: give one value each"
+                )
+            if field != "freedom" and not np.isfinite(values).all():
+                raise InputError(
+                    f"phase {self.name!r} has a {field} that is not a number: a single repeat has "
+                    "no error; run more repeats"
+                )
+            object.__setattr__(self, field, values[order])
+        if count == 0 or self.temperature_K[0] <= 0 or (np.diff(self.temperature_K) <= 0).any():
+            raise InputError(
+                f"phase {self.name!r} has temperatures {self.temperature_K.tolist()} K: give "
+                "positive ones, each once"
+            )
+
+    def temperature_range(self) -> tuple[float, float]:
+        """Return between which temperatures G is known; all for a single point with enthalpy."""
+        if len(self.temperature_K) == 1 and self.enthalpy_eV is not None:
+            return (0.0, np.inf)
+        return (float(self.temperature_K[0]), float(self.temperature_K[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class FreeEnergyCurve:
+    """G(T) of a phase: (M,) temperatures, values and standard errors in eV."""
+
+    name: str
+    temperature_K: FloatArray
+    free_energy_eV: FloatArray
+    standard_error_eV: FloatArray
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where two phases have the same free energy.
+
+    Attributes:
+        phases: their names.
+        temperature_K: the crossing; None if there is none within ``range_K``.
+        standard_error_K: its standard error; None without a crossing.
+        interval_95_K: (low, high); an end that is not within the range is infinite.
+        stable_below, stable_above: the phases of lower free energy at both ends of the range.
+        range_K: temperatures that were searched, those that both phases cover.
+        probability: share of draws within the errors that cross within the range.
+    """
+
+    phases: tuple[str, str]
+    temperature_K: float | None
+    standard_error_K: float | None
+    interval_95_K: tuple[float, float]
+    stable_below: str
+    stable_above: str
+    range_K: tuple[float, float]
+    probability: float
+
+    def sentence(self) -> str:
+        """Say it in one sentence."""
+        low, high = self.range_K
+        if self.temperature_K is None:
+            return (
+                f"no crossing between {low:g} and {high:g} K: {self.stable_below} is stable "
+                f"throughout ({100 * (1 - self.probability):.0f} % of the draws within the errors)"
+            )
+        ends = [
+            f"{end:.0f} K" if np.isfinite(end) else ("above" if end > 0 else "below") + " the range"
+            for end in self.interval_95_K
+        ]
+        error = "" if self.standard_error_K is None else f" ± {self.standard_error_K:.0f}"
+        return (
+            f"{self.stable_below} is stable below and {self.stable_above} above "
+            f"{self.temperature_K:.0f}{error} K (95 %: {ends[0]} to {ends[1]})"
+        )
+
+
+def interpolate(
+    temperature_K: FloatArray,
+    free_energy_eV: FloatArray,
+    enthalpy_eV: FloatArray | None,
+    at_K: FloatArray,
+    heat_capacity: float = 3.0,
+) -> FloatArray:
+    """Return G at other temperatures by the Gibbs-Helmholtz equation, d(G/T)/d(1/T) = H.
+
+    What is interpolated is G/T + c ln T, c the heat capacity: a straight line in 1/T where it is
+    constant. With enthalpies it is a cubic Hermite polynomial between points, and a straight line
+    from a single one; without, a spline through the points, cubic from four points on.
+
+    Args:
+        temperature_K: (n,) increasing.
+        free_energy_eV: (..., n) one or many sets of values.
+        enthalpy_eV: (..., n), or None.
+        at_K: (M,) temperatures within the range.
+        heat_capacity: c in k, see `FreeEnergyPoints`.
+
+    Returns:
+        (..., M) values.
+
+    Raises:
+        InputError: for a single point without enthalpy.
+    """
+    given = temperature_K[::-1]
+    inverse, x = 1.0 / given, 1.0 / at_K
+    c = heat_capacity * kB
+    ratio = np.moveaxis(free_energy_eV[..., ::-1] / given + c * np.log(given), -1, 0)
+    if enthalpy_eV is None:
+        if len(inverse) == 1:
+            raise InputError(
+                "a free energy at one temperature without its enthalpy says nothing about other "
+                "temperatures: add a temperature, or the enthalpy"
+            )
+        values = make_interp_spline(inverse, ratio, k=min(3, len(inverse) - 1))(x)
+    else:
+        slope = np.moveaxis(enthalpy_eV[..., ::-1] - c * given, -1, 0)
+        if len(inverse) == 1:
+            values = ratio[0] + np.multiply.outer(x - inverse[0], slope[0])
+        else:
+            values = CubicHermiteSpline(inverse, ratio, slope)(x)
+    return np.asarray((np.moveaxis(values, 0, -1) - c * np.log(at_K)) * at_K)
+
+
+def _own(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
+    return interpolate(
+        phase.temperature_K, phase.free_energy_eV, phase.enthalpy_eV, at_K, phase.heat_capacity
+    )
+
+
+def free_energy_curves(
+    phases: Sequence[FreeEnergyPoints],
+    at_K: FloatArray,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> list[FreeEnergyCurve]:
+    """Return G(T) of several phases with standard errors.
+
+    Args:
+        phases: their points.
+        at_K: (M,) temperatures; those that a phase does not cover are left out of its curve.
+        rng: draws values from their errors.
+        draws: how many.
+    """
+    curves = []
+    for phase in phases:
+        low, high = phase.temperature_range()
+        inside = at_K[(at_K >= low) & (at_K <= high)]
+        values = _own(phase, inside)
+        errors = _spread(_drawn(phase, inside, rng, draws))
+        curves.append(FreeEnergyCurve(phase.name, inside, values, errors))
+    return curves
+
+
+def find_crossing(
+    first: FreeEnergyPoints,
+    second: FreeEnergyPoints,
+    rng: np.random.Generator,
+    *,
+    range_K: tuple[float, float] | None = None,
+    draws: int = DRAWS,
+) -> Crossing:
+    """Find the temperature at which two phases have the same free energy, with its error.
+
+    Every draw takes values and enthalpies from their errors and looks for its own crossing, the
+    one nearest to that of the values themselves. A draw that does not cross counts as one that
+    crosses beyond the range, on the side where its stable phase says.
+
+    Args:
+        first, second: the phases, in the same unit.
+        rng: draws values from their errors.
+        range_K: where to look; what both phases cover, by default.
+        draws: how many.
+
+    Raises:
+        InputError: if the phases have no temperature range in common.
+    """
+    low, high = _common_range(first, second, range_K)
+    grid = np.linspace(low, high, GRID)
+    best = _own(first, grid) - _own(second, grid)
+    differences = _drawn(first, grid, rng, draws) - _drawn(second, grid, rng, draws)
+    roots = _roots(grid, best)
+    # Of several crossings that at the lowest temperature.
+    temperature = float(roots[0]) if len(roots) else None
+    found = np.array(
+        [_crossing_of(grid, row, temperature, bool(best[0] < 0)) for row in differences]
+    )
+    finite = found[np.isfinite(found)]
+    ends = (-np.inf, np.inf)
+    if temperature is not None:
+        ends = (
+            float(np.quantile(found, 0.025, method="lower")),
+            float(np.quantile(found, 0.975, method="higher")),
+        )
+    return Crossing(
+        phases=(first.name, second.name),
+        temperature_K=temperature,
+        standard_error_K=None if temperature is None or len(finite) < 2 else float(_spread(finite)),
+        interval_95_K=ends,
+        stable_below=first.name if best[0] <= 0 else second.name,
+        stable_above=first.name if best[-1] <= 0 else second.name,
+        range_K=(low, high),
+        probability=len(finite) / draws,
+    )
+
+
+def _crossing_of(
+    grid: FloatArray, difference: FloatArray, near: float | None, rising: bool
+) -> float:
+    """Return a draw's crossing, infinite beyond the range; see `find_crossing`."""
+    candidates = _roots(grid, difference)
+    if len(candidates):
+        return float(candidates[0 if near is None else np.abs(candidates - near).argmin()])
+    return float(np.inf if (difference[0] < 0) == rising else -np.inf)
+
+
+def _spread(draws: FloatArray) -> FloatArray:
+    """Half the width that holds 68.3 % of the draws (first axis): robust against rare far ones."""
+    low, high = np.quantile(draws, [0.1587, 0.8413], axis=0)
+    return np.asarray((high - low) / 2)
+
+
+def stability_table(curves: Sequence[FreeEnergyCurve]) -> list[dict[str, Any]]:
+    """Return one row a temperature that all phases cover: G and error of each, and which is stable.
+
+    Free energies are also given relative to the first phase, their errors added in squares.
+    """
+    common = [t for t in curves[0].temperature_K if all(t in c.temperature_K for c in curves)]
+    rows = []
+    for temperature in common:
+        row: dict[str, Any] = {"temperature_K": float(temperature)}
+        at = [int(np.flatnonzero(c.temperature_K == temperature)[0]) for c in curves]
+        values = [float(c.free_energy_eV[i]) for c, i in zip(curves, at, strict=True)]
+        errors = [float(c.standard_error_eV[i]) for c, i in zip(curves, at, strict=True)]
+        for curve, value, error in zip(curves, values, errors, strict=True):
+            row[f"{curve.name}_free_energy_eV_per_atom"] = value
+            row[f"{curve.name}_standard_error_eV_per_atom"] = error
+        for curve, value, error in list(zip(curves, values, errors, strict=True))[1:]:
+            name = f"{curve.name}_minus_{curves[0].name}"
+            row[f"{name}_eV_per_atom"] = value - values[0]
+            row[f"{name}_standard_error_eV_per_atom"] = float(np.hypot(error, errors[0]))
+        row["stable"] = curves[int(np.argmin(values))].name
+        rows.append(row)
+    return rows
+
+
+def composition_table(
+    compositions: Sequence[float], curves: Sequence[FreeEnergyCurve]
+) -> list[dict[str, float]]:
+    """Return dG(x, T) of a transmutation: one row for each composition and temperature.
+
+    Where x = 0 and x = 1 are among the compositions, ``mixing_free_energy_eV_per_atom`` is what
+    lies above the straight line between them.
+
+    Args:
+        compositions: (P,) x of each curve.
+        curves: P free energies against temperature.
+    """
+    by_x = dict(zip(compositions, curves, strict=True))
+    rows = []
+    for x in sorted(by_x):
+        for index, temperature in enumerate(by_x[x].temperature_K):
+            row = {
+                "x": float(x),
+                "temperature_K": float(temperature),
+                "free_energy_eV_per_atom": float(by_x[x].free_energy_eV[index]),
+                "standard_error_eV_per_atom": float(by_x[x].standard_error_eV[index]),
+            }
+            start, end = (_at(by_x.get(edge), temperature) for edge in (0.0, 1.0))
+            if start is not None and end is not None:
+                (g0, e0), (g1, e1) = start, end
+                line = (1 - x) * g0 + x * g1
+                row["mixing_free_energy_eV_per_atom"] = row["free_energy_eV_per_atom"] - line
+                own = 0.0 if x in (0.0, 1.0) else row["standard_error_eV_per_atom"]
+                rest = 0.0 if x in (0.0, 1.0) else np.hypot((1 - x) * e0, x * e1)
+                row["mixing_standard_error_eV_per_atom"] = float(np.hypot(own, rest))
+            rows.append(row)
+    return rows
+
+
+def _at(curve: FreeEnergyCurve | None, temperature_K: float) -> tuple[float, float] | None:
+    if curve is None or temperature_K not in curve.temperature_K:
+        return None
+    index = int(np.flatnonzero(curve.temperature_K == temperature_K)[0])
+    return float(curve.free_energy_eV[index]), float(curve.standard_error_eV[index])
+
+
+def _drawn(
+    phase: FreeEnergyPoints, at_K: FloatArray, rng: np.random.Generator, draws: int
+) -> FloatArray:
+    """Return (draws, M) curves within the errors of a phase."""
+    shape = (draws, len(phase.temperature_K))
+    noise = rng.normal(size=shape)
+    if phase.freedom is not None:
+        # t = z / sqrt(chi2 / f); finite degrees of freedom only.
+        few = np.isfinite(phase.freedom)
+        freedom = np.where(few, np.maximum(phase.freedom, 1.0), 1.0)
+        widths = np.sqrt(rng.chisquare(freedom, size=shape) / freedom)
+        noise = np.where(few, noise / widths, noise)
+    values = phase.free_energy_eV + phase.standard_error_eV * noise
+    enthalpy = phase.enthalpy_eV
+    if enthalpy is not None and phase.enthalpy_standard_error_eV is not None:
+        enthalpy = enthalpy + phase.enthalpy_standard_error_eV * rng.normal(size=shape)
+    elif enthalpy is not None:
+        enthalpy = np.broadcast_to(enthalpy, shape)
+    return interpolate(phase.temperature_K, values, enthalpy, at_K, phase.heat_capacity)
+
+
+def _common_range(
+    first: FreeEnergyPoints, second: FreeEnergyPoints, range_K: tuple[float, float] | None
+) -> tuple[float, float]:
+    ranges = [first.temperature_range(), second.temperature_range()]
+    low = max(r[0] for r in [*ranges, *([range_K] if range_K else [])])
+    high = min(r[1] for r in [*ranges, *([range_K] if range_K else [])])
+    # Single points go along their enthalpies, but not far.
+    known = np.concatenate([first.temperature_K, second.temperature_K])
+    low, high = max(low, 0.5 * float(known.min())), min(high, 1.5 * float(known.max()))
+    if not low < high:
+        texts = [f"{r[0]:g} to {r[1]:g} K" for r in ranges]
+        raise InputError(
+            f"the phases {first.name!r} and {second.name!r} have no temperature range in common "
+            f"({texts[0]}, {texts[1]}): add temperatures"
+        )
+    return float(low), float(high)
+
+
+def _roots(grid: FloatArray, values: FloatArray) -> FloatArray:
+    """Return where a function on a grid changes sign, by straight lines."""
+    changes = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
+    before, after = values[changes], values[changes + 1]
+    return np.asarray(
+        grid[changes] + (grid[changes + 1] - grid[changes]) * before / (before - after)
+    )
