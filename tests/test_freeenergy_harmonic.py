@@ -277,8 +277,12 @@ def test_steady_diffusion_is_refused_before_an_atom_is_gone() -> None:
     moved = atoms.copy()
     moved.calc = HarmonicCalculator(atoms, einstein_matrix(np.full(len(atoms), 2.0)))
     observer = Displacements(atoms, T)
-    for _ in range(2000):
-        moved.positions += rng.normal(scale=0.005, size=(len(atoms), 3))
+    direction = rng.normal(size=(len(atoms), 3))
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    for step in range(2000):
+        # The mean square grows linearly, to (0.9 A)^2; half a bond is 1.4 A.
+        along = 0.9 * np.sqrt(step / 2000) * direction
+        moved.positions = atoms.positions + along + rng.normal(scale=0.05, size=along.shape)
         observer.observe(moved)
     with pytest.raises(InputError, match=r"melts or diffuses .* mean-square displacement of"):
         observer.check_crystal(crystal_symmetry(atoms))
