@@ -266,6 +266,15 @@ def test_a_crystal_that_melts_while_switching_is_refused(tmp_path: Path) -> None
         solved(tmp_path, atoms, free, settings, spring_constants=1.0, temperature=3000.0)
 
 
+def test_springs_too_stiff_for_the_time_step_are_refused(tmp_path: Path) -> None:
+    atoms = skewed_salt()
+    calculator = HarmonicCalculator(atoms, einstein_matrix(np.full(16, 2.0)))
+    with pytest.raises(InputError, match=r"spring of Na .* period of 2\d\.\d fs, too short"):
+        solved(
+            tmp_path, atoms, calculator, FrenkelLaddSettings(springs="given"), spring_constants=50.0
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "options", "words"),
     [
