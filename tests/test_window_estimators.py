@@ -229,14 +229,14 @@ def test_nothing_to_export_says_so(tmp_path: Path) -> None:
 
 def test_grid_means_keep_the_work() -> None:
     rng = np.random.default_rng(7)
-    coupling = np.sort(rng.uniform(size=2000))
+    coupling = np.sort(rng.uniform(size=60))
     coupling[[0, -1]] = 0.0, 1.0
-    gradient = rng.normal(size=2000)
+    gradient = rng.normal(size=60)
     grid = np.linspace(0.0, 1.0, 21)
     on_grid = np.trapezoid(hat_means(coupling, gradient, grid), grid)
     assert on_grid == pytest.approx(np.trapezoid(gradient, coupling))
     smooth = hat_means(coupling, 2.0 - coupling, grid)
-    assert np.abs(smooth[1:-1] - (2.0 - grid[1:-1])).max() < 0.01
+    np.testing.assert_allclose(smooth[1:-1], 2.0 - grid[1:-1])
 
 
 @pytest.mark.parametrize(

@@ -109,17 +109,23 @@ def hat_means(coupling: FloatArray, gradient: FloatArray, grid: FloatArray) -> F
     """
     if coupling[0] > coupling[-1]:
         coupling, gradient = coupling[::-1], gradient[::-1]
-    # The integral of the piecewise linear gradient up to any coupling, exact between grid points.
-    pieces = np.diff(coupling) * (gradient[1:] + gradient[:-1]) / 2
+    # With the grid points among the samples, every piece lies within one cell of the grid, where
+    # g phi is quadratic and Simpson's rule exact.
+    fine = np.sort(np.concatenate([coupling, grid]))
+    g = np.interp(fine, coupling, gradient)
+    middle = (fine[1:] + fine[:-1]) / 2
+    cell = np.clip(np.searchsorted(grid, middle, side="right") - 1, 0, len(grid) - 2)
+    widths = np.diff(grid)
     shares = np.zeros(len(grid))
-    # Each trapezoid goes to the grid by its middle: all of it, to the two points around it.
-    middle = (coupling[1:] + coupling[:-1]) / 2
-    position = np.clip(np.searchsorted(grid, middle, side="right") - 1, 0, len(grid) - 2)
-    right = (middle - grid[position]) / np.diff(grid)[position]
-    np.add.at(shares, position, pieces * (1 - right))
-    np.add.at(shares, position + 1, pieces * right)
-    widths = np.gradient(grid) * np.where(np.isin(np.arange(len(grid)), [0, len(grid) - 1]), 0.5, 1)
-    return np.asarray(shares / widths)
+    for side in (0, 1):
+        hats = [np.abs(x - grid[cell + 1 - side]) / widths[cell] for x in (fine[:-1], fine[1:])]
+        between = (g[:-1] + g[1:]) * (hats[0] + hats[1])
+        pieces = np.diff(fine) / 6 * (g[:-1] * hats[0] + g[1:] * hats[1] + between)
+        np.add.at(shares, cell + side, pieces)
+    integrals = np.zeros(len(grid))
+    integrals[1:] += widths / 2
+    integrals[:-1] += widths / 2
+    return np.asarray(shares / integrals)
 
 
 def export_record(

@@ -4,10 +4,8 @@
     curves = free_energy_curves([alpha, delta], np.linspace(300, 600, 61), rng)
     crossing = find_crossing(alpha, delta, rng)
 
-Between points the Gibbs-Helmholtz equation d(G/T)/d(1/T) = H holds: G/T is interpolated against
-1/T, with slope H where enthalpies are known. Errors follow by drawing values and enthalpies from
-their errors, many times. `alchemlip.freeenergy.reversible_scaling` makes points over a range of
-temperatures from one run.
+`alchemlip.freeenergy.gibbs_helmholtz` makes the curve of a phase from its points, and
+`alchemlip.freeenergy.reversible_scaling` points over a range of temperatures from one run.
 """
 
 from __future__ import annotations
@@ -17,90 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase.units import kB
-from scipy.interpolate import CubicHermiteSpline, make_interp_spline
 
 from alchemlip.errors import InputError
+from alchemlip.freeenergy.gibbs_helmholtz import (
+    DRAWS,
+    FreeEnergyCurve,
+    FreeEnergyPoints,
+    curve_of,
+    drawn_curves,
+    spread,
+)
 from alchemlip.groups import FloatArray
 
-DRAWS = 2000
 GRID = 401
-
-
-@dataclass(frozen=True, eq=False)
-class FreeEnergyPoints:
-    """Free energies of one phase at several temperatures, all in eV per atom (or formula unit).
-
-    Attributes:
-        name: of the phase.
-        temperature_K: (n,) increasing.
-        free_energy_eV: (n,) values.
-        standard_error_eV: (n,) their standard errors.
-        enthalpy_eV: (n,) mean enthalpies (energies at constant volume) or None, with the kinetic
-            energy 3/2 kT where the free energies are absolute.
-        enthalpy_standard_error_eV: (n,); 0 where not given.
-        freedom: (n,) degrees of freedom of the standard errors, repeats less one; infinite where
-            not given. Few make the errors that follow wider, as Student's t.
-        heat_capacity: in k per atom, about which G is interpolated: 3, Dulong and Petit's, for
-            absolute free energies; 0 for differences, such as those of a transmutation.
-    """
-
-    name: str
-    temperature_K: FloatArray
-    free_energy_eV: FloatArray
-    standard_error_eV: FloatArray
-    enthalpy_eV: FloatArray | None = None
-    enthalpy_standard_error_eV: FloatArray | None = None
-    freedom: FloatArray | None = None
-    heat_capacity: float = 3.0
-
-    def __post_init__(self) -> None:
-        order = np.argsort(np.asarray(self.temperature_K, dtype=np.float64))
-        count = len(order)
-        for field in (
-            "temperature_K",
-            "free_energy_eV",
-            "standard_error_eV",
-            "enthalpy_eV",
-            "enthalpy_standard_error_eV",
-            "freedom",
-        ):
-            given = getattr(self, field)
-            if given is None:
-                continue
-            values = np.asarray(given, dtype=np.float64)
-            if values.shape != (count,):
-                raise InputError(
-                    f"phase {self.name!r} has {field} of shape {values.shape} at {count} "
-                    "temperatures: give one value each"
-                )
-            if field != "freedom" and not np.isfinite(values).all():
-                raise InputError(
-                    f"phase {self.name!r} has a {field} that is not a number: a single repeat has "
-                    "no error; run more repeats"
-                )
-            object.__setattr__(self, field, values[order])
-        if count == 0 or self.temperature_K[0] <= 0 or (np.diff(self.temperature_K) <= 0).any():
-            raise InputError(
-                f"phase {self.name!r} has temperatures {self.temperature_K.tolist()} K: give "
-                "positive ones, each once"
-            )
-
-    def temperature_range(self) -> tuple[float, float]:
-        """Return between which temperatures G is known; all for a single point with enthalpy."""
-        if len(self.temperature_K) == 1 and self.enthalpy_eV is not None:
-            return (0.0, np.inf)
-        return (float(self.temperature_K[0]), float(self.temperature_K[-1]))
-
-
-@dataclass(frozen=True, eq=False)
-class FreeEnergyCurve:
-    """G(T) of a phase: (M,) temperatures, values and standard errors in eV."""
-
-    name: str
-    temperature_K: FloatArray
-    free_energy_eV: FloatArray
-    standard_error_eV: FloatArray
 
 
 @dataclass(frozen=True)
@@ -145,82 +72,6 @@ class Crossing:
         )
 
 
-def interpolate(
-    temperature_K: FloatArray,
-    free_energy_eV: FloatArray,
-    enthalpy_eV: FloatArray | None,
-    at_K: FloatArray,
-    heat_capacity: float = 3.0,
-) -> FloatArray:
-    """Return G at other temperatures by the Gibbs-Helmholtz equation, d(G/T)/d(1/T) = H.
-
-    What is interpolated is G/T + c ln T, c the heat capacity: a straight line in 1/T where it is
-    constant. With enthalpies it is a cubic Hermite polynomial between points, and a straight line
-    from a single one; without, a spline through the points, cubic from four points on.
-
-    Args:
-        temperature_K: (n,) increasing.
-        free_energy_eV: (..., n) one or many sets of values.
-        enthalpy_eV: (..., n), or None.
-        at_K: (M,) temperatures within the range.
-        heat_capacity: c in k, see `FreeEnergyPoints`.
-
-    Returns:
-        (..., M) values.
-
-    Raises:
-        InputError: for a single point without enthalpy.
-    """
-    given = temperature_K[::-1]
-    inverse, x = 1.0 / given, 1.0 / at_K
-    c = heat_capacity * kB
-    ratio = np.moveaxis(free_energy_eV[..., ::-1] / given + c * np.log(given), -1, 0)
-    if enthalpy_eV is None:
-        if len(inverse) == 1:
-            raise InputError(
-                "a free energy at one temperature without its enthalpy says nothing about other "
-                "temperatures: add a temperature, or the enthalpy"
-            )
-        values = make_interp_spline(inverse, ratio, k=min(3, len(inverse) - 1))(x)
-    else:
-        slope = np.moveaxis(enthalpy_eV[..., ::-1] - c * given, -1, 0)
-        if len(inverse) == 1:
-            values = ratio[0] + np.multiply.outer(x - inverse[0], slope[0])
-        else:
-            values = CubicHermiteSpline(inverse, ratio, slope)(x)
-    return np.asarray((np.moveaxis(values, 0, -1) - c * np.log(at_K)) * at_K)
-
-
-def _own(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
-    return interpolate(
-        phase.temperature_K, phase.free_energy_eV, phase.enthalpy_eV, at_K, phase.heat_capacity
-    )
-
-
-def free_energy_curves(
-    phases: Sequence[FreeEnergyPoints],
-    at_K: FloatArray,
-    rng: np.random.Generator,
-    draws: int = DRAWS,
-) -> list[FreeEnergyCurve]:
-    """Return G(T) of several phases with standard errors.
-
-    Args:
-        phases: their points.
-        at_K: (M,) temperatures; those that a phase does not cover are left out of its curve.
-        rng: draws values from their errors.
-        draws: how many.
-    """
-    curves = []
-    for phase in phases:
-        low, high = phase.temperature_range()
-        inside = at_K[(at_K >= low) & (at_K <= high)]
-        values = _own(phase, inside)
-        errors = _spread(_drawn(phase, inside, rng, draws))
-        curves.append(FreeEnergyCurve(phase.name, inside, values, errors))
-    return curves
-
-
 def find_crossing(
     first: FreeEnergyPoints,
     second: FreeEnergyPoints,
@@ -246,8 +97,8 @@ def find_crossing(
     """
     low, high = _common_range(first, second, range_K)
     grid = np.linspace(low, high, GRID)
-    best = _own(first, grid) - _own(second, grid)
-    differences = _drawn(first, grid, rng, draws) - _drawn(second, grid, rng, draws)
+    best = curve_of(first, grid) - curve_of(second, grid)
+    differences = drawn_curves(first, grid, rng, draws) - drawn_curves(second, grid, rng, draws)
     roots = _roots(grid, best)
     # Of several crossings that at the lowest temperature.
     temperature = float(roots[0]) if len(roots) else None
@@ -264,7 +115,7 @@ def find_crossing(
     return Crossing(
         phases=(first.name, second.name),
         temperature_K=temperature,
-        standard_error_K=None if temperature is None or len(finite) < 2 else float(_spread(finite)),
+        standard_error_K=None if temperature is None or len(finite) < 2 else float(spread(finite)),
         interval_95_K=ends,
         stable_below=first.name if best[0] <= 0 else second.name,
         stable_above=first.name if best[-1] <= 0 else second.name,
@@ -281,12 +132,6 @@ def _crossing_of(
     if len(candidates):
         return float(candidates[0 if near is None else np.abs(candidates - near).argmin()])
     return float(np.inf if (difference[0] < 0) == rising else -np.inf)
-
-
-def _spread(draws: FloatArray) -> FloatArray:
-    """Half the width that holds 68.3 % of the draws (first axis): robust against rare far ones."""
-    low, high = np.quantile(draws, [0.1587, 0.8413], axis=0)
-    return np.asarray((high - low) / 2)
 
 
 def stability_table(curves: Sequence[FreeEnergyCurve]) -> list[dict[str, Any]]:
@@ -352,27 +197,6 @@ def _at(curve: FreeEnergyCurve | None, temperature_K: float) -> tuple[float, flo
         return None
     index = int(np.flatnonzero(curve.temperature_K == temperature_K)[0])
     return float(curve.free_energy_eV[index]), float(curve.standard_error_eV[index])
-
-
-def _drawn(
-    phase: FreeEnergyPoints, at_K: FloatArray, rng: np.random.Generator, draws: int
-) -> FloatArray:
-    """Return (draws, M) curves within the errors of a phase."""
-    shape = (draws, len(phase.temperature_K))
-    noise = rng.normal(size=shape)
-    if phase.freedom is not None:
-        # t = z / sqrt(chi2 / f); finite degrees of freedom only.
-        few = np.isfinite(phase.freedom)
-        freedom = np.where(few, np.maximum(phase.freedom, 1.0), 1.0)
-        widths = np.sqrt(rng.chisquare(freedom, size=shape) / freedom)
-        noise = np.where(few, noise / widths, noise)
-    values = phase.free_energy_eV + phase.standard_error_eV * noise
-    enthalpy = phase.enthalpy_eV
-    if enthalpy is not None and phase.enthalpy_standard_error_eV is not None:
-        enthalpy = enthalpy + phase.enthalpy_standard_error_eV * rng.normal(size=shape)
-    elif enthalpy is not None:
-        enthalpy = np.broadcast_to(enthalpy, shape)
-    return interpolate(phase.temperature_K, values, enthalpy, at_K, phase.heat_capacity)
 
 
 def _common_range(

@@ -20,7 +20,7 @@ from ase.units import kB
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import check_temperature, standard_error_of_mean
-from alchemlip.freeenergy.phase_stability import FreeEnergyPoints
+from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyPoints
 from alchemlip.groups import FloatArray
 
 Leg = tuple[FloatArray, FloatArray]
