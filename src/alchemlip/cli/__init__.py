@@ -10,6 +10,7 @@ import sys
 import typer
 
 from alchemlip.cli import (
+    analyze,
     design,
     disorder,
     energy,
@@ -42,6 +43,7 @@ app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
+app.command("analyze")(analyze.command)
 app.command("models")(models.command)
 
 
