@@ -185,12 +185,7 @@ class ResultFolder:
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as a table, replacing the file at once."""
-        buffer = io.StringIO()
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path / name, buffer.getvalue().encode())
+        write_table(self.path / name, rows)
         return self.path / name
 
     def _read(self, file: Path) -> dict[str, Any]:
@@ -280,6 +275,16 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         with suppress(OSError, InputError):
             stop(status, str(error) or type(error).__name__)
         raise
+
+
+def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as a CSV table, its columns in order of appearance; replaces the file at once."""
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, buffer.getvalue().encode())
 
 
 def write_atomically(file: Path, content: bytes) -> None:
