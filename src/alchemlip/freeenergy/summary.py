@@ -33,9 +33,8 @@ def switching_summary(
         ``free_energy_*``, ``standard_error_*``, ``interval_95_*``, ``dissipation_*``,
         ``dissipation_standard_error_*``, ``hysteresis_*``, ``overlap``, ``terms`` (each by name,
         the work among them), ``method`` and the works of the repeats. A single repeat has no error
-        (None).
+        (nan; null in the file).
     """
-    from alchemlip.freeenergy.estimates import json_number
     from alchemlip.freeenergy.estimators import estimate_from_work
 
     estimate = estimate_from_work(
@@ -44,12 +43,15 @@ def switching_summary(
     unit, divisor = ("eV", 1) if n_atoms is None else ("eV_per_atom", n_atoms)
     work = work_sign * estimate.value_eV
     added = sum(terms.values())
-    ends = sorted(work_sign * value for value in estimate.interval_95_eV)
-    shared = estimate.results(n_atoms)
-    shared[f"free_energy_{unit}"] = (work + added) / divisor
-    shared[f"interval_95_{unit}"] = [json_number((end + added) / divisor) for end in ends]
+    low, high = sorted(work_sign * value for value in estimate.interval_95_eV)
     return {
-        **shared,
+        f"free_energy_{unit}": (work + added) / divisor,
+        f"standard_error_{unit}": estimate.standard_error_eV / divisor,
+        f"interval_95_{unit}": [(low + added) / divisor, (high + added) / divisor],
+        f"dissipation_{unit}": estimate.dissipation_eV / divisor,
+        f"dissipation_standard_error_{unit}": estimate.dissipation_standard_error_eV / divisor,
+        f"hysteresis_{unit}": estimate.hysteresis_eV / divisor,
+        "overlap": estimate.overlap,
         "terms": {name: value / divisor for name, value in {"work": work, **terms}.items()},
         "terms_unit": unit,
         "method": f"nonequilibrium switching, {estimate.method}",
