@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import sys
@@ -132,7 +133,7 @@ class ResultFolder:
         """Complete ``result.json``."""
         self._record["status"] = "finished"
         self._record["ended"] = now()
-        self._record["results"] = dict(results)
+        self._record["results"] = finite(dict(results))
         if points is not None:
             self._record["points"] = [dict(point) for point in points]
         self._write()
@@ -275,6 +276,15 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         with suppress(OSError, InputError):
             stop(status, str(error) or type(error).__name__)
         raise
+
+
+def finite(value: Any) -> Any:
+    """Return plain JSON values with None for nan and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:

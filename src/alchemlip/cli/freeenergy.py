@@ -241,8 +241,8 @@ def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> No
     plus = "" if error is None else f" ± {error:.6f}"
     value = f"[bold]{results[f'free_energy_{unit}']:.6f}{plus}[/bold]"
     table.add_row("[bold]free energy[/bold]", value, shown)
-    if results.get(f"interval_95_{unit}") is not None:
-        low, high = results[f"interval_95_{unit}"]
+    low, high = results.get(f"interval_95_{unit}") or (None, None)
+    if low is not None and high is not None:
         table.add_row("95 % interval", f"{low:.6f} to {high:.6f}", shown)
     if results.get(f"dissipation_{unit}") is not None:
         table.add_row("dissipation", f"{results[f'dissipation_{unit}']:.6f}", shown)
