@@ -10,6 +10,8 @@ import sys
 import typer
 
 from alchemlip.cli import (
+    analyze,
+    concentration,
     design,
     disorder,
     energy,
@@ -20,6 +22,7 @@ from alchemlip.cli import (
     scan,
     switch,
     transmute,
+    vacancy,
 )
 from alchemlip.errors import InputError
 
@@ -42,6 +45,9 @@ app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
+app.command("vacancy")(vacancy.command)
+app.command("concentration")(concentration.command)
+app.command("analyze")(analyze.command)
 app.command("models")(models.command)
 
 
