@@ -98,6 +98,7 @@ def cli(
 
     def load(name: str, **options: Any) -> AlchemicalPotential:
         default = {"device": "auto", "dtype": "float64", "modal": None, "trust": False}
+        default |= {"head": None, "representation": "nodes"}
         if name == "sevennet-0" and options == default:
             return potential
         return load_potential(name, **options)
