@@ -18,11 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase.build import bulk
 
 from alchemlip import AlchemicalCalculator, Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
 from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
+from alchemlip.freeenergy.harmonic import (
+    crystal_force_constants,
+    harmonic_free_energy,
+    mode_frequencies,
+)
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
 from alchemlip.potential import AlchemicalPotential
@@ -127,6 +133,127 @@ def cycle_by_frenkel_ladd(phase: str, element: str) -> dict[str, Any]:
     )
 
 
+SALT_A = 6.0
+LOW_K = 20.0
+COLD = DynamicsSettings(temperature_K=LOW_K, timestep_fs=4.0, thermostat_fs=200.0)
+
+
+def salt(cation: str) -> Mixture:
+    """NaCl or KCl, both in the same cubic cell of 8 atoms."""
+    return Mixture.from_atoms(bulk(f"{cation}Cl", "rocksalt", a=SALT_A, cubic=True))
+
+
+def salt_modes(cation: str) -> dict[str, Any]:
+    """Classical free energy of the normal modes and the energy at rest, exact at low T."""
+    model = potential("sevennet-0", "float64")
+    mixture = salt(cation)
+    atoms = mixture.to_atoms()
+    calculator = AlchemicalCalculator(model, mixture, composition_gradient=False)
+    frequencies = mode_frequencies(crystal_force_constants(atoms, calculator), atoms.get_masses())
+    atoms.calc = calculator
+    found = harmonic_free_energy(
+        frequencies, atoms.get_masses(), atoms.get_volume(), LOW_K, 4, atoms.get_potential_energy()
+    )
+    total = found.potential + found.classical + found.centre_of_mass
+    return {"free_energy_eV_per_atom": total / len(atoms), "potential_eV": found.potential}
+
+
+def salt_harmonic() -> dict[str, Any]:
+    """The normal modes of both salts."""
+    return recorded(
+        "salt-harmonic",
+        {"a_A": SALT_A, "temperature_K": LOW_K},
+        lambda _: {cation: salt_modes(cation) for cation in ("Na", "K")},
+    )
+
+
+def salt_by_path() -> dict[str, Any]:
+    """NaCl -> KCl by alchemical switching at low temperature, in a fixed cell."""
+    settings = SwitchingSettings(equilibration_steps=100, switching_steps=250, repeats=4)
+    path = transmutation(salt("Na"), {"Na": "K"})
+    model = potential("sevennet-0", "float64")
+    return recorded(
+        "salt-nodes",
+        {"a_A": SALT_A, "dynamics": COLD.model_dump(), "switching": settings.model_dump()},
+        lambda record: transmute(
+            path, model, COLD, settings, record, on_progress=report("salt-nodes")
+        ),
+    )
+
+
+def salt_by_frenkel_ladd(cation: str) -> dict[str, Any]:
+    """One salt by switching to an Einstein crystal, with springs of its Hessian."""
+    switching = SwitchingSettings(equilibration_steps=100, switching_steps=250, repeats=4)
+    settings = FrenkelLaddSettings(springs="hessian")
+    model = potential("sevennet-0", "float64")
+    mixture = salt(cation)
+    calculator = AlchemicalCalculator(model, mixture, composition_gradient=False)
+    name = f"salt-frenkel-ladd-{cation}"
+    return recorded(
+        name,
+        {"a_A": SALT_A, "dynamics": COLD.model_dump(), "switching": switching.model_dump()}
+        | {"cation": cation},
+        lambda record: frenkel_ladd(
+            mixture.to_atoms(),
+            calculator,
+            COLD,
+            switching,
+            settings,
+            record,
+            on_progress=report(name),
+        ),
+    )
+
+
+LENGTHS = (50, 100, 200, 400, 800)
+WARM = DynamicsSettings(temperature_K=300.0, timestep_fs=4.0, thermostat_fs=200.0)
+
+
+def convergence() -> dict[str, Any]:
+    """NaCl -> KCl at 300 K in a fixed cell with CHGNet, by both ways, for several lengths of a leg."""
+    model = potential("chgnet", "float32")
+    rows = []
+    for steps in LENGTHS:
+        settings = SwitchingSettings(equilibration_steps=50, switching_steps=steps, repeats=6)
+        path = transmutation(salt("Na"), {"Na": "K"})
+        inputs = {"dynamics": WARM.model_dump(), "switching": settings.model_dump()}
+        found = recorded(
+            f"length-{steps}-nodes",
+            inputs,
+            lambda record, path=path, settings=settings: transmute(
+                path, model, WARM, settings, record
+            ),
+        )
+        rows.append({"steps": steps, "way": "nodes", **short(found)})
+        for cation in ("Na", "K"):
+            mixture = salt(cation)
+            found = recorded(
+                f"length-{steps}-frenkel-ladd-{cation}",
+                inputs,
+                lambda record, mixture=mixture, settings=settings: frenkel_ladd(
+                    mixture.to_atoms(),
+                    AlchemicalCalculator(model, mixture, composition_gradient=False),
+                    WARM,
+                    settings,
+                    FrenkelLaddSettings(spring_equilibration_steps=100, spring_steps=400),
+                    record,
+                ),
+            )
+            rows.append({"steps": steps, "way": f"frenkel-ladd-{cation}", **short(found)})
+        print(f"{steps} steps done", flush=True)
+    return {"timestep_fs": WARM.timestep_fs, "rows": rows}
+
+
+def short(results: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "free_energy_eV_per_atom",
+        "standard_error_eV_per_atom",
+        "dissipation_eV_per_atom",
+        "dissipation_standard_error_eV_per_atom",
+    )
+    return {name: results[name] for name in names}
+
+
 def report(name: str) -> Callable[[int, int], None]:
     begun = time.perf_counter()
 
@@ -136,19 +263,29 @@ def report(name: str) -> Callable[[int, int], None]:
     return on_progress
 
 
-CASES: dict[str, Callable[[], dict[str, Any]]] = {
-    f"{phase}-{representation}": (
-        lambda phase=phase, representation=representation: cycle_by_path(phase, representation)
-    )
-    for phase in ("delta", "alpha")
-    for representation in ("nodes", "embedding")
-} | {
-    f"{phase}-frenkel-ladd-{element}": (
-        lambda phase=phase, element=element: cycle_by_frenkel_ladd(phase, element)
-    )
-    for phase in ("delta", "alpha")
-    for element in ("Pb", "Sn")
-}
+CASES: dict[str, Callable[[], dict[str, Any]]] = (
+    {
+        f"{phase}-{representation}": (
+            lambda phase=phase, representation=representation: cycle_by_path(phase, representation)
+        )
+        for phase in ("delta", "alpha")
+        for representation in ("nodes", "embedding")
+    }
+    | {
+        f"{phase}-frenkel-ladd-{element}": (
+            lambda phase=phase, element=element: cycle_by_frenkel_ladd(phase, element)
+        )
+        for phase in ("delta", "alpha")
+        for element in ("Pb", "Sn")
+    }
+    | {
+        "salt-harmonic": salt_harmonic,
+        "salt-nodes": salt_by_path,
+        "salt-frenkel-ladd-Na": lambda: salt_by_frenkel_ladd("Na"),
+        "salt-frenkel-ladd-K": lambda: salt_by_frenkel_ladd("K"),
+        "convergence": convergence,
+    }
+)
 
 
 def main() -> None:

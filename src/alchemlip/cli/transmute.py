@@ -19,6 +19,13 @@ Windows = Annotated[
     ),
 ]
 Sample = Annotated[float, typer.Option("--sample", help="Sampling time of each window, ps.")]
+SampleInterval = Annotated[
+    int,
+    typer.Option(
+        "--sample-interval",
+        help="Steps between samples of the windows; each costs its energy at every coupling.",
+    ),
+]
 Exchange = Annotated[
     int,
     typer.Option("--exchange-interval", help="Steps between exchanges of windows; 0 for none."),
@@ -50,6 +57,7 @@ def command(
     function: fe.Function = "polynomial",
     windows: Windows = 0,
     sample: Sample = 10.0,
+    sample_interval: SampleInterval = 20,
     exchange_interval: Exchange = 20,
     mixing_entropy: MixingEntropy = False,
     seed: fe.Seed = 0,
@@ -93,6 +101,7 @@ def command(
                 sample_ps=sample,
                 timestep_fs=timestep,
                 repeats=repeats,
+                sample_interval=sample_interval,
                 exchange_interval=exchange_interval,
                 checkpoint_interval=checkpoint_interval,
                 seed=seed,

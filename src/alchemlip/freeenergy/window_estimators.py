@@ -211,7 +211,7 @@ def convergence_in_time(
             ``TI``.
         temperature_K: temperature.
         method: the estimator.
-        points: number of fractions.
+        points: number of fractions, fewer where there are few samples.
 
     Returns:
         One row a fraction: ``data_fraction``, ``from_start_eV``, ``from_end_eV`` and their standard
@@ -220,6 +220,8 @@ def convergence_in_time(
     make = energy_table if method == "MBAR" else gradient_table
     whole = make(couplings, samples_eV, temperature_K)
     parts = [part for _, part in whole.groupby(level=1)]
+    # Every fraction holds two samples of each window at least.
+    points = max(1, min(points, min(len(part) for part in parts) // 2))
     convergence = estimator_package("alchemlyb.convergence")
     with quiet_loguru("alchemlyb"):
         table = convergence.forward_backward_convergence(parts, method, num=points)
