@@ -95,6 +95,7 @@ def _analyze_records(
 ) -> None:
     from alchemlip.freeenergy.analysis import analyse
     from alchemlip.freeenergy.export import export_record
+    from alchemlip.freeenergy.phase_plots import plot_recorded_windows
     from alchemlip.freeenergy.plotting import plot_switching
     from alchemlip.freeenergy.recorded import legs_of
     from alchemlip.results import write_table
@@ -109,7 +110,7 @@ def _analyze_records(
                 record, {"temperature_K": analysis.temperature_K}, out / f"{name}-switching.png"
             )
         if "windows, TI" in analysis.estimates:
-            _plot_windows(record, analysis, out / f"{name}-windows.png")
+            plot_recorded_windows(record, analysis.temperature_K, out / f"{name}-windows.png")
         for path, table in analysis.convergence.items():
             ending = path.replace(", ", "-").replace("/", "-")
             write_table(out / f"{name}-convergence-{ending}.csv", table)
@@ -201,24 +202,6 @@ def _show(name: str, record: RunRecord, analysis: Analysis) -> None:
 
 def _plus_minus(error: float) -> str:
     return f" ± {error:.5f}" if isfinite(error) else ""
-
-
-def _plot_windows(record: RunRecord, analysis: Analysis, file: Path) -> None:
-    from alchemlip.freeenergy.phase_plots import plot_windows
-    from alchemlip.freeenergy.recorded import windows_of
-    from alchemlip.freeenergy.window_estimators import (
-        estimate_from_energies,
-        estimate_from_gradients,
-    )
-
-    first = windows_of(record)[0]
-    temperature = analysis.temperature_K
-    plot_windows(
-        estimate_from_energies(first.couplings, first.energies_eV, temperature).details,
-        estimate_from_gradients(first.couplings, first.dhdl_eV, temperature).details,
-        analysis.convergence["windows, MBAR"],
-        file,
-    )
 
 
 def _plot_times(rows: Sequence[dict[str, Any]], records: Sequence[RunRecord], file: Path) -> None:

@@ -14,6 +14,7 @@ from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyCurve, FreeEnergyPoin
 from alchemlip.freeenergy.phase_stability import Crossing
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
+from alchemlip.runs import RunRecord
 
 PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#ca8a04", "#4b5563")
 MARKERS = "osD^vP"
@@ -101,6 +102,30 @@ def plot_phases(
     figure.align_ylabels([upper, lower])
     figure.savefig(file, dpi=160)
     return Path(file)
+
+
+def plot_recorded_windows(record: RunRecord, temperature_K: float, file: str | Path) -> Path:
+    """Draw the first set of windows of a record; see `plot_windows`.
+
+    Args:
+        record: of `sample_windows`.
+        temperature_K: of the run.
+        file: where the picture goes.
+    """
+    from alchemlip.freeenergy.recorded import windows_of
+    from alchemlip.freeenergy.window_estimators import (
+        convergence_in_time,
+        estimate_from_energies,
+        estimate_from_gradients,
+    )
+
+    first = windows_of(record)[0]
+    return plot_windows(
+        estimate_from_energies(first.couplings, first.energies_eV, temperature_K).details,
+        estimate_from_gradients(first.couplings, first.dhdl_eV, temperature_K).details,
+        convergence_in_time(first.couplings, first.energies_eV, temperature_K),
+        file,
+    )
 
 
 def plot_windows(
