@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from exact_work import gaussian_work, oscillator_work  # noqa: E402
 
 EXPERIMENTS = 1000
-REPEATS = (4, 8, 20)
+REPEATS = (4, 8)
 DISSIPATIONS_KT = (0.01, 0.1, 1.0, 3.0, 5.0)
 OSCILLATOR_STEPS = (3, 10, 100)
 DIRECTIONS = 3

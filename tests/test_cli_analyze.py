@@ -51,7 +51,7 @@ def test_a_run_being_written_is_analyzed(run: Run, tmp_path: Path) -> None:
     record = switching_record(tmp_path / "moving" / "run.sqlite", 4, cut=True)
     code, out, err = run("moving", "--export")
     assert (code, err) == (0, "")
-    assert "running; 3 of 4 repeats complete" in out
+    assert "running, or cut off; 3 of 4 repeats complete" in out
     assert re.search(r"repeat 3 is switching backward, lambda has gone 1\d %", out)
     (row,) = rows("analysis/estimates.csv")
     works = works_of(legs_of(record))

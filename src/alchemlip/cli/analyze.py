@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,12 +163,13 @@ def _show(name: str, record: RunRecord, analysis: Analysis) -> None:
             show_header=False,
             title_justify="left",
         )
-        low, high = estimate.interval_95_eV
+        plus = _plus_minus(estimate.standard_error_eV)
         table.add_row(
-            f"[bold]{estimate.method}[/bold]",
-            f"[bold]{estimate.value_eV:.5f} ± {estimate.standard_error_eV:.5f}[/bold]",
+            f"[bold]{estimate.method}[/bold]", f"[bold]{estimate.value_eV:.5f}{plus}[/bold]"
         )
-        table.add_row("95 % interval", f"{low:.5f} to {high:.5f}")
+        low, high = estimate.interval_95_eV
+        told = f"{low:.5f} to {high:.5f}" if isfinite(high) else "none: a single repeat"
+        table.add_row("95 % interval", told)
         others = (
             ("mean of (W_f - W_r)/2", "mean_of_pairs_eV"),
             ("Crooks, crossing of Gaussians", "crooks_gaussian_crossing_eV"),
@@ -177,12 +179,10 @@ def _show(name: str, record: RunRecord, analysis: Analysis) -> None:
         for label, key in others:
             if estimate.details.get(key) is not None:
                 table.add_row(label, f"{estimate.details[key]:.5f}")
-        if estimate.dissipation_eV == estimate.dissipation_eV:  # not nan
-            table.add_row(
-                "dissipation",
-                f"{estimate.dissipation_eV:.5f} ± {estimate.dissipation_standard_error_eV:.5f}",
-            )
-        if estimate.overlap == estimate.overlap:
+        if isfinite(estimate.dissipation_eV):
+            plus = _plus_minus(estimate.dissipation_standard_error_eV)
+            table.add_row("dissipation", f"{estimate.dissipation_eV:.5f}{plus}")
+        if isfinite(estimate.overlap):
             table.add_row("overlap", f"{estimate.overlap:.3f}")
         console.print(table)
     if record.status == "finished" and len(analysis.estimates) == 1:
@@ -198,6 +198,10 @@ def _show(name: str, record: RunRecord, analysis: Analysis) -> None:
             )
     elif analysis.estimates:
         console.print("The path alone; the other terms come when the run is finished.")
+
+
+def _plus_minus(error: float) -> str:
+    return f" ± {error:.5f}" if isfinite(error) else ""
 
 
 def _plot_times(rows: Sequence[dict[str, Any]], records: Sequence[RunRecord], file: Path) -> None:

@@ -206,7 +206,8 @@ def _column(results: Sequence[Mapping[str, Any]], key: str) -> Any:
 
 def _progress(record: RunRecord, legs: Sequence[Leg]) -> str:
     """Say how far a run got."""
-    parts = [record.status]
+    # A process that was killed could not say so.
+    parts = ["running, or cut off" if record.status == "running" else record.status]
     planned = record.inputs.get("switching", {}).get("repeats")
     if legs:
         counts = [len(works_of(legs, path)[0]) for path in paths_of(legs)]

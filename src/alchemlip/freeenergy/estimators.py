@@ -71,11 +71,11 @@ def estimate_from_work(
     slow switching.
 
     Error: repeats are few (4 is usual), where a plain bootstrap's interval is too narrow (4 values:
-    about 80 % instead of 95 %) and BAR's asymptotic error means little. The interval is
+    70 to 85 % instead of 95 %) and BAR's asymptotic error means little. The interval is
     value +- t(0.975, R-1) s with Student's t and s the larger of two standard errors over repeats:
     the jackknife of BAR (leaving out one pair at a time, so that what correlates within a repeat is
     kept together), and that of the mean of (W_f - W_r)/2. In the limit of little dissipation both
-    are the same and the interval is exact; the jackknife alone covers 90 to 92 % at 3 kT. It is
+    are the same and the interval is exact; at some kT the jackknife alone is too narrow. It is
     checked on exact Gaussian work and a driven oscillator in tests/test_estimators.py and
     benchmarks/estimator_coverage.py.
 

@@ -16,7 +16,7 @@ from alchemlip.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 from alchemlip.runs import RunRecord
 
-PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#b45309", "#4b5563")
+PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#ca8a04", "#4b5563")
 MARKERS = "osD^vP"
 
 

@@ -198,7 +198,10 @@ def draw_works(
     top = axis.get_ylim()[1]
     axis.set_ylim(0.0, 1.55 * top)
     axis.set_xlabel("work, $W_f$ and $-W_r$ (eV)")
-    axis.set_ylabel("density (1/eV)")
+    if len(forward) > 1:
+        axis.set_ylabel("density (1/eV)")
+    else:
+        axis.set_yticks([])
     axis.legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
     clean(axis)
 
