@@ -17,8 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase.build import bulk
+from matplotlib.figure import Figure
 
 from alchemlip import AlchemicalCalculator, Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
@@ -29,13 +31,20 @@ from alchemlip.freeenergy.harmonic import (
     harmonic_free_energy,
     mode_frequencies,
 )
+from alchemlip.freeenergy.plotting import plot_switching
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
+from alchemlip.plotting import LINE, clean
+from alchemlip.plotting import WARM as WARM_COLOUR
 from alchemlip.potential import AlchemicalPotential
 from alchemlip.runs import RunRecord
 from alchemlip.structure_files import read_structure
+from environment import as_markdown, describe
+from pages import fill, table
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE / "free_energies.md"
 RUNS = HERE / "runs" / "free_energies"
 STRUCTURES = HERE.parent / "examples" / "structures"
 
@@ -288,6 +297,182 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = (
 )
 
 
+def finished(name: str) -> dict[str, Any] | None:
+    """Return the results of a run, if it is finished."""
+    file = RUNS / f"{name}.sqlite"
+    if not file.exists():
+        return None
+    with RunRecord.read(file) as record:
+        return record.results if record.status == "finished" else None
+
+
+def difference(
+    last: dict[str, Any] | None, first: dict[str, Any] | None
+) -> tuple[float, float] | None:
+    if last is None or first is None:
+        return None
+    value = last["free_energy_eV_per_atom"] - first["free_energy_eV_per_atom"]
+    errors = [item["standard_error_eV_per_atom"] for item in (last, first)]
+    return value, float(np.hypot(*errors))
+
+
+def with_error(pair: tuple[float, float] | None) -> str:
+    return "not finished" if pair is None else f"{1e3 * pair[0]:.2f} ± {1e3 * pair[1]:.2f}"
+
+
+def value_of(results: dict[str, Any] | None) -> tuple[float, float] | None:
+    if results is None:
+        return None
+    return results["free_energy_eV_per_atom"], results["standard_error_eV_per_atom"]
+
+
+def dissipated(results: dict[str, Any] | None) -> str:
+    return "" if results is None else f"{1e3 * results['dissipation_eV_per_atom']:.2f}"
+
+
+PAPER = {"alpha": ("25.8", "25.6"), "delta": ("27.1", "27.1")}
+"""arXiv:2404.10746 with MACE-MP-0 small, 1080 atoms, meV/atom: alchemical, Frenkel-Ladd."""
+
+
+def cycle_rows() -> list[list[str]]:
+    rows = []
+    for phase in ("delta", "alpha"):
+        lead, tin = (finished(f"{phase}-frenkel-ladd-{element}") for element in ("Pb", "Sn"))
+        nodes, embedding = (finished(f"{phase}-{way}") for way in ("nodes", "embedding"))
+        both = ", ".join(filter(None, (dissipated(lead), dissipated(tin))))
+        start = f"{phase}, {TEMPERATURES_K[phase]:.0f} K"
+        rows += [
+            [start, "nodes", with_error(value_of(nodes)), dissipated(nodes), PAPER[phase][0]],
+            ["", "embedding", with_error(value_of(embedding)), dissipated(embedding), ""],
+            ["", "two Frenkel-Ladd", with_error(difference(tin, lead)), both, PAPER[phase][1]],
+        ]
+    return rows
+
+
+def salt_rows() -> list[list[str]]:
+    modes = finished("salt-harmonic")
+    if modes is None:
+        return []
+    exact = {cation: modes[cation]["free_energy_eV_per_atom"] for cation in ("Na", "K")}
+    sodium, potassium = (finished(f"salt-frenkel-ladd-{cation}") for cation in ("Na", "K"))
+    rows = []
+    for label, modes_value, found in (
+        ("NaCl", exact["Na"], value_of(sodium)),
+        ("KCl", exact["K"], value_of(potassium)),
+        ("NaCl to KCl, two Frenkel-Ladd", exact["K"] - exact["Na"], difference(potassium, sodium)),
+        ("NaCl to KCl, nodes", exact["K"] - exact["Na"], value_of(finished("salt-nodes"))),
+    ):
+        if found is not None:
+            off = (found[0] - modes_value) / found[1]
+            shown = [f"{1e3 * modes_value:.3f}", with_error(found), f"{off:+.1f}"]
+            rows.append([label, *shown])
+    return rows
+
+
+def convergence_rows(rows: list[dict[str, Any]]) -> list[list[str]]:
+    shown = []
+    for steps in LENGTHS:
+        own = {row["way"]: row for row in rows if row["steps"] == steps}
+        nodes, first, last = (own[f] for f in ("nodes", "frenkel-ladd-Na", "frenkel-ladd-K"))
+        shown.append(
+            [
+                f"{steps * WARM.timestep_fs / 1000:g}",
+                with_error(value_of(nodes)),
+                dissipated(nodes),
+                with_error(difference(last, first)),
+                f"{dissipated(first)}, {dissipated(last)}",
+            ]
+        )
+    return shown
+
+
+def page() -> None:
+    """Write results/free_energies.json, the pictures, and the tables of the page."""
+    names = sorted(file.stem for file in RUNS.glob("*.sqlite") if not file.stem.startswith("vac"))
+    results = {name: finished(name) for name in names}
+    RESULTS.mkdir(exist_ok=True)
+    content = {"environment": describe(), "runs": {k: v for k, v in results.items() if v}}
+    file = RESULTS / "free_energies.json"
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for name in ("delta-nodes", "delta-frenkel-ladd-Pb"):
+        own = results.get(name)
+        if own:
+            with RunRecord.read(RUNS / f"{name}.sqlite") as record:
+                plot_switching(record, own, RESULTS / f"free_energies_{name}.png")
+    blocks = {
+        "cycles": table(
+            ["phase", "way", "ΔG (meV/atom)", "dissipation (meV/atom)", "paper (MACE)"],
+            cycle_rows(),
+        ),
+        "salt": table(
+            [
+                "20 K",
+                "normal modes (meV/atom)",
+                "by dynamics (meV/atom)",
+                "off, in standard errors",
+            ],
+            salt_rows(),
+        ),
+        "environment": as_markdown(describe()),
+    }
+    lengths = convergence() if all(finished(f"length-{n}-nodes") for n in LENGTHS) else None
+    if lengths:
+        header = [
+            "a leg (ps)",
+            "nodes (meV/atom)",
+            "dissipation",
+            "two Frenkel-Ladd",
+            "dissipation",
+        ]
+        blocks["convergence"] = table(header, convergence_rows(lengths["rows"]))
+        draw_convergence(lengths["rows"])
+    overhead = RESULTS / "engine_overhead.json"
+    if overhead.exists():
+        rows = [
+            [
+                row["model"],
+                "NVT" if row["cell"] == "fixed" else "NPT",
+                f"{1 / row['engine_s_per_step']:.1f}",
+                f"{row['ratio']:.3f}",
+            ]
+            for row in json.loads(overhead.read_text(encoding="utf-8"))["rows"]
+        ]
+        header = ["40 atoms, float32", "ensemble", "steps per second", "over bare evaluations"]
+        blocks["overhead"] = table(header, rows)
+    fill(PAGE, blocks)
+    print("\n\n".join(blocks.values()))
+
+
+def draw_convergence(rows: list[dict[str, Any]]) -> None:
+    """Draw dissipation and standard error of both ways against the time of a leg."""
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    time = np.array(LENGTHS) * WARM.timestep_fs / 1000.0
+    for axis, key, label in zip(
+        figure.subplots(1, 2),
+        ("dissipation_eV_per_atom", "standard_error_eV_per_atom"),
+        ("dissipation (meV/atom)", "standard error (meV/atom)"),
+        strict=True,
+    ):
+        for way, colour, marker, name in (
+            ("nodes", LINE, "o", "NaCl to KCl, alchemical"),
+            ("frenkel-ladd-Na", WARM_COLOUR, "s", "NaCl, Frenkel-Ladd"),
+            ("frenkel-ladd-K", "#0f766e", "^", "KCl, Frenkel-Ladd"),
+        ):
+            values = [1e3 * row[key] for row in rows if row["way"] == way]
+            axis.plot(time, values, marker=marker, color=colour, label=name, lw=1.2, ms=5)
+        axis.set_xscale("log")
+        if key.startswith("standard"):
+            axis.set_yscale("log")
+        else:
+            # At the longest legs it is 0 within its error.
+            axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_xlabel("time of a leg (ps)")
+        axis.set_ylabel(label)
+        clean(axis)
+    axis.legend(frameon=False)
+    figure.savefig(RESULTS / "free_energies_convergence.png", dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("cases", nargs="*", choices=[*CASES, []])
@@ -298,6 +483,8 @@ def main() -> None:
         for name in chosen.cases or CASES:
             results = CASES[name]()
             print(name, json.dumps({k: v for k, v in results.items() if "work_eV" not in k}))
+    if chosen.page or not chosen.cases:
+        page()
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def run_path(
         mixing_entropy: whether it is.
         out, resume: the results folder.
     """
+    from alchemlip.freeenergy.dynamics import check_ensemble
     from alchemlip.freeenergy.plotting import plot_switching
     from alchemlip.freeenergy.switching import run_switching
     from alchemlip.freeenergy.transmutation import (
@@ -126,6 +127,7 @@ def run_path(
     )
     from alchemlip.report import describe_potential
 
+    check_ensemble(path.atoms(), dynamics)
     opt.refuse_unusable(path.mixture, potential)
     calculator = switched_calculator(path, potential, end_potential)
     inputs: dict[str, Any] = {
@@ -167,10 +169,12 @@ def run_windows(
     resume: bool = False,
 ) -> None:
     """Sample a transmutation by equilibrium windows and show its free energy; see `run_path`."""
+    from alchemlip.freeenergy.dynamics import check_ensemble
     from alchemlip.freeenergy.phase_plots import plot_recorded_windows
     from alchemlip.freeenergy.transmutation_windows import transmute_windows
     from alchemlip.report import describe_potential
 
+    check_ensemble(path.atoms(), dynamics)
     opt.refuse_unusable(path.mixture, potential)
     inputs: dict[str, Any] = {
         "mixture": path.mixture.to_dict(),

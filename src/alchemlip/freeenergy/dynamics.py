@@ -216,12 +216,8 @@ def make_integrator(
         InputError: if the cell is to move but the structure has no volume or the calculator no
             stress.
     """
+    check_ensemble(atoms, settings)
     if settings.cell != "fixed":
-        if not atoms.pbc.all():
-            raise InputError(
-                "constant pressure needs a crystal, periodic in three directions: set pbc, or keep "
-                "the cell fixed"
-            )
         if "stress" not in atoms.calc.implemented_properties:
             raise InputError(
                 "constant pressure needs a stress, which this calculator does not compute: keep "
@@ -246,6 +242,19 @@ def make_integrator(
     integrator = Integrator(atoms, settings, rng)
     integrator.restore(state)
     return integrator
+
+
+def check_ensemble(atoms: Atoms, settings: DynamicsSettings) -> None:
+    """Refuse constant pressure where there is none.
+
+    Raises:
+        InputError: if the structure is not periodic in three directions.
+    """
+    if settings.cell != "fixed" and not atoms.pbc.all():
+        raise InputError(
+            "constant pressure needs a crystal, periodic in three directions: set pbc, or keep the "
+            "cell fixed"
+        )
 
 
 def check_stability(atoms: Atoms, settings: DynamicsSettings) -> None:
