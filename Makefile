@@ -72,6 +72,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_ordering.py
 	$(BIN)/python benchmarks/perovskite_ordering.py
 	$(BIN)/python benchmarks/validate_disorder.py
+	$(BIN)/python benchmarks/validate_vacancy.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
