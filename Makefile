@@ -73,6 +73,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/perovskite_ordering.py
 	$(BIN)/python benchmarks/validate_disorder.py
 	$(BIN)/python benchmarks/validate_vacancy.py
+	$(BIN)/python benchmarks/estimator_coverage.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

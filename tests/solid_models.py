@@ -74,6 +74,15 @@ class EinsteinSolid:
         volume = np.linalg.det(gradient) * self.edge**3
         return full_3x3_to_voigt_6_stress(virial / volume)
 
+    def get_property(self, name: str, atoms: Atoms) -> Any:
+        """What ASE's calculators call it, for a term of a Hamiltonian."""
+        found = {
+            "energy": self.get_potential_energy,
+            "forces": self.get_forces,
+            "stress": self.get_stress,
+        }
+        return found[name](atoms)
+
     def elastic(self, green: np.ndarray) -> np.ndarray:
         """Energy of the medium at Green strains (..., 3, 3)."""
         trace = np.trace(green, axis1=-2, axis2=-1)
@@ -99,8 +108,3 @@ class EinsteinSolid:
         enthalpy = self.elastic(green) + pressure * volume * self.edge**3
         beta = 1.0 / (units.kB * temperature)
         return -beta * enthalpy + 0.5 * n_free * self.softening * np.log(volume)
-
-
-def volume_average(weights: Any, values: Any) -> float:
-    """Mean of values over weights on a grid."""
-    return float((weights * values).sum() / weights.sum())

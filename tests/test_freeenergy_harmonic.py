@@ -19,6 +19,7 @@ from alchemlip.freeenergy.crystal_symmetry import (
 )
 from alchemlip.freeenergy.einstein import HBAR, quantum_harmonic_correction
 from alchemlip.freeenergy.harmonic import (
+    crystal_force_constants,
     force_constants,
     harmonic_free_energy,
     mixture_force_constants,
@@ -73,6 +74,30 @@ def test_classes_and_primitive_cells_of_known_crystals() -> None:
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-10)
 
 
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_symmetry_of_a_turned_hexagonal_crystal(left_handed: bool) -> None:
+    atoms = bulk("ZnO", "wurtzite", 3.25, c=5.2).repeat((2, 2, 1))
+    turn = Rotation.from_rotvec([0.3, -0.7, 0.5]).as_matrix()
+    atoms.set_cell(atoms.cell.array @ turn.T, scale_atoms=True)
+    if left_handed:
+        swapped = atoms.get_scaled_positions()[:, [1, 0, 2]]
+        atoms.set_cell(atoms.cell.array[[1, 0, 2]])
+        atoms.set_scaled_positions(swapped)
+    found = crystal_symmetry(atoms)
+    assert found.n_primitive_cells == 4
+    assert found.space_group == "P6_3mc (186)"
+    assert found.class_names == ("Zn", "O")
+    assert len(found.rotations) == 12
+    # What is left of a strain: one number along c, one across it.
+    axis = turn[:, 2]
+    strain = np.random.default_rng(3).normal(size=(3, 3))
+    left = symmetrised(strain + strain.T, found.rotations)
+    along = axis @ left @ axis
+    across = (np.trace(left) - along) / 2.0
+    expected = across * np.eye(3) + (along - across) * np.outer(axis, axis)
+    np.testing.assert_allclose(left, expected, atol=1e-10)
+
+
 def test_masses_and_mixed_sites_divide_classes() -> None:
     atoms = bulk("Cu", "fcc", 3.6, cubic=True)
     masses = atoms.get_masses()
@@ -122,7 +147,9 @@ def test_exact_force_constants_of_a_mixture_equal_differences() -> None:
     atoms = bulk("NaCl", "rocksalt", 5.7)
     mixture = Mixture.from_elements(atoms, {"Na": {"Na": 0.6, "K": 0.4}}).repeat((2, 1, 1))
     exact = mixture_force_constants(mixture, potential)
-    plain = force_constants(mixture.to_atoms(), AlchemicalCalculator(potential, mixture), 1e-3)
+    calculator = AlchemicalCalculator(potential, mixture)
+    plain = force_constants(mixture.to_atoms(), calculator, 1e-3)
+    np.testing.assert_array_equal(crystal_force_constants(mixture.to_atoms(), calculator), exact)
     np.testing.assert_allclose(exact, plain, atol=1e-5 * np.abs(exact).max())
 
 
@@ -277,8 +304,12 @@ def test_steady_diffusion_is_refused_before_an_atom_is_gone() -> None:
     moved = atoms.copy()
     moved.calc = HarmonicCalculator(atoms, einstein_matrix(np.full(len(atoms), 2.0)))
     observer = Displacements(atoms, T)
-    for _ in range(2000):
-        moved.positions += rng.normal(scale=0.005, size=(len(atoms), 3))
+    direction = rng.normal(size=(len(atoms), 3))
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    for step in range(2000):
+        # The mean square grows linearly, to (0.9 A)^2; half a bond is 1.4 A.
+        along = 0.9 * np.sqrt(step / 2000) * direction
+        moved.positions = atoms.positions + along + rng.normal(scale=0.05, size=along.shape)
         observer.observe(moved)
     with pytest.raises(InputError, match=r"melts or diffuses .* mean-square displacement of"):
         observer.check_crystal(crystal_symmetry(atoms))

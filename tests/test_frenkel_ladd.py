@@ -33,8 +33,9 @@ SHORT = FrenkelLaddSettings(spring_equilibration_steps=200, spring_steps=800)
 
 
 def skewed_salt() -> Atoms:
-    """Return 16 atoms of two masses in a cell without right angles."""
+    """Return 16 atoms of very unequal masses in a cell without right angles."""
     atoms = bulk("NaCl", "rocksalt", 5.7).repeat(2)
+    atoms.set_masses(np.where(atoms.numbers == 11, 10.0, 130.0))
     strain = np.array([[0.0, 0.1, 0.02], [0.0, 0.05, 0.0], [-0.04, 0.0, 0.0]])
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return atoms
@@ -263,6 +264,15 @@ def test_a_crystal_that_melts_while_switching_is_refused(tmp_path: Path) -> None
     settings = FrenkelLaddSettings(springs="given")
     with pytest.raises(InputError, match=r"melts or diffuses at 3000 K: atom \d+ \(Ar\) moved"):
         solved(tmp_path, atoms, free, settings, spring_constants=1.0, temperature=3000.0)
+
+
+def test_springs_too_stiff_for_the_time_step_are_refused(tmp_path: Path) -> None:
+    atoms = skewed_salt()
+    calculator = HarmonicCalculator(atoms, einstein_matrix(np.full(16, 2.0)))
+    with pytest.raises(InputError, match=r"spring of Na .* period of 2\d\.\d fs, too short"):
+        solved(
+            tmp_path, atoms, calculator, FrenkelLaddSettings(springs="given"), spring_constants=50.0
+        )
 
 
 @pytest.mark.parametrize(

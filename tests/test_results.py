@@ -141,3 +141,16 @@ def test_a_full_disk_does_not_hide_why_a_run_failed(
         raise RuntimeError("too hot")
     monkeypatch.undo()
     assert ResultFolder(tmp_path, "scan", INPUTS).resumed  # nor does it keep the lock
+
+
+def test_results_are_valid_json(tmp_path: Path) -> None:
+    """A single repeat has no error: nan and infinity become null."""
+    folder = ResultFolder(tmp_path / "run", "switch", {})
+    folder.finish({"error": float("nan"), "interval": [-float("inf"), 1.0], "n": {"a": (1, None)}})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = (tmp_path / "run" / "result.json").read_text()
+    results = json.loads(text, parse_constant=refuse)["results"]
+    assert results == {"error": None, "interval": [None, 1.0], "n": {"a": [1, None]}}

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.units import kB
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimators import estimate_from_work
@@ -21,73 +20,17 @@ from alchemlip.freeenergy.window_estimators import (
     estimate_from_energies,
     estimate_from_gradients,
 )
-from alchemlip.runs import RunRecord, Sample
+from recorded_runs import (
+    EXACT,
+    KT,
+    RATIO,
+    TEMPERATURE,
+    spring_windows,
+    switching_record,
+    window_record,
+)
 
 pytest.importorskip("alchemlyb")
-
-TEMPERATURE = 400.0
-KT = kB * TEMPERATURE
-RATIO = 4.0
-EXACT = 1.5 * KT * np.log(RATIO)
-"""Three directions of a spring 1 -> RATIO."""
-
-
-def spring_windows(
-    couplings: np.ndarray, samples: int, memory: float, rng: np.random.Generator
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Gradients (n,) and energies (n, K) in eV of a spring in 3D, samples correlated by memory."""
-    springs = 1.0 + (RATIO - 1.0) * couplings
-    gradients, energies = [], []
-    for spring in springs:
-        noise = rng.normal(size=(samples, 3))
-        x = np.empty_like(noise)
-        x[0] = noise[0]
-        for n in range(1, samples):
-            x[n] = memory * x[n - 1] + np.sqrt(1 - memory**2) * noise[n]
-        half_square = 0.5 * KT / spring * np.square(x).sum(axis=1)
-        gradients.append((RATIO - 1.0) * half_square)
-        energies.append(half_square[:, None] * springs)
-    return gradients, energies
-
-
-def switching_record(file: Path, repeats: int, cut: bool = False) -> RunRecord:
-    """A record of switching legs with random gradients; the last backward leg may be cut off."""
-    rng = np.random.default_rng(3)
-    record = RunRecord(file, "switch", {"switching": {"repeats": repeats}})
-    couplings = np.linspace(0.0, 1.0, 101) ** 2
-    for repeat in range(repeats):
-        for segment, path in (("forward", couplings), ("backward", 1.0 - couplings)):
-            last = cut and repeat == repeats - 1 and segment == "backward"
-            count = 40 if last else len(path)
-            gradients = 0.5 - path + 0.1 * rng.normal() + 0.05 * rng.normal(size=len(path))
-            rows = [
-                Sample(repeat, segment, n, time_fs=2.0 * n, coupling=c, dhdl_eV=g)
-                for n, (c, g) in enumerate(zip(path[:count], gradients[:count], strict=True))
-            ]
-            record.checkpoint(rows, {})
-    return record
-
-
-def window_record(file: Path, couplings: np.ndarray) -> RunRecord:
-    rng = np.random.default_rng(4)
-    gradients, energies = spring_windows(couplings, 200, 0.5, rng)
-    record = RunRecord(file, "windows", {})
-    for window, coupling in enumerate(couplings):
-        rows = [
-            Sample(
-                0,
-                "sample",
-                n,
-                window,
-                time_fs=10.0 * n,
-                coupling=float(coupling),
-                dhdl_eV=float(gradients[window][n]),
-                energies_eV=energies[window][n],
-            )
-            for n in range(200)
-        ]
-        record.checkpoint(rows, {})
-    return record
 
 
 def test_both_estimators_give_the_spring() -> None:

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import sys
@@ -132,7 +133,7 @@ class ResultFolder:
         """Complete ``result.json``."""
         self._record["status"] = "finished"
         self._record["ended"] = now()
-        self._record["results"] = dict(results)
+        self._record["results"] = finite(dict(results))
         if points is not None:
             self._record["points"] = [dict(point) for point in points]
         self._write()
@@ -185,12 +186,7 @@ class ResultFolder:
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as a table, replacing the file at once."""
-        buffer = io.StringIO()
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path / name, buffer.getvalue().encode())
+        write_table(self.path / name, rows)
         return self.path / name
 
     def _read(self, file: Path) -> dict[str, Any]:
@@ -280,6 +276,25 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         with suppress(OSError, InputError):
             stop(status, str(error) or type(error).__name__)
         raise
+
+
+def finite(value: Any) -> Any:
+    """Return plain JSON values with None for nan and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as a CSV table, its columns in order of appearance; replaces the file at once."""
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, buffer.getvalue().encode())
 
 
 def write_atomically(file: Path, content: bytes) -> None:

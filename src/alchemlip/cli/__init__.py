@@ -10,6 +10,7 @@ import sys
 import typer
 
 from alchemlip.cli import (
+    analyze,
     concentration,
     design,
     disorder,
@@ -46,6 +47,7 @@ app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)
 app.command("vacancy")(vacancy.command)
 app.command("concentration")(concentration.command)
+app.command("analyze")(analyze.command)
 app.command("models")(models.command)
 
 

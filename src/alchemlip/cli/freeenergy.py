@@ -15,6 +15,7 @@ from alchemlip.errors import InputError
 if TYPE_CHECKING:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.freeenergy.windows import WindowSettings
     from alchemlip.results import ResultFolder
     from alchemlip.runs import RunRecord
 
@@ -90,6 +91,29 @@ def switching_settings(
     values["equilibration_steps"] = steps_of(equilibrate_ps, timestep_fs, "--equilibrate")
     values["switching_steps"] = steps_of(switch_ps, timestep_fs, "--switch")
     return checked(SwitchingSettings, values)
+
+
+def window_settings(
+    *,
+    windows: int,
+    equilibrate_ps: float,
+    sample_ps: float,
+    timestep_fs: float,
+    exchange_interval: int,
+    **values: Any,
+) -> WindowSettings:
+    """Return checked settings of equilibrium windows; times in ps become numbers of steps.
+
+    Raises:
+        InputError: one sentence naming the first bad value.
+    """
+    from alchemlip.freeenergy.windows import WindowSettings
+
+    values["couplings"] = windows
+    values["exchange_interval"] = exchange_interval or None
+    values["equilibration_steps"] = steps_of(equilibrate_ps, timestep_fs, "--equilibrate")
+    values["sampling_steps"] = steps_of(sample_ps, timestep_fs, "--sample")
+    return checked(WindowSettings, values)
 
 
 def steps_of(time_ps: float, timestep_fs: float, option: str) -> int:
@@ -217,8 +241,8 @@ def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> No
     plus = "" if error is None else f" ± {error:.6f}"
     value = f"[bold]{results[f'free_energy_{unit}']:.6f}{plus}[/bold]"
     table.add_row("[bold]free energy[/bold]", value, shown)
-    if results.get(f"interval_95_{unit}") is not None:
-        low, high = results[f"interval_95_{unit}"]
+    low, high = results.get(f"interval_95_{unit}") or (None, None)
+    if low is not None and high is not None:
         table.add_row("95 % interval", f"{low:.6f} to {high:.6f}", shown)
     if results.get(f"dissipation_{unit}") is not None:
         table.add_row("dissipation", f"{results[f'dissipation_{unit}']:.6f}", shown)

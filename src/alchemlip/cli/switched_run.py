@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
     from alchemlip.freeenergy.transmutation import TransmutationPath
+    from alchemlip.freeenergy.windows import WindowSettings
     from alchemlip.potential import AlchemicalPotential
 
 To = Annotated[
@@ -125,6 +126,7 @@ def run_path(
     )
     from alchemlip.report import describe_potential
 
+    opt.refuse_unusable(path.mixture, potential)
     calculator = switched_calculator(path, potential, end_potential)
     inputs: dict[str, Any] = {
         "mixture": path.mixture.to_dict(),
@@ -148,6 +150,52 @@ def run_path(
                 path, dynamics, settings, run.record, terms=terms, mixing_entropy=mixing_entropy
             )
             plot_switching(run.record, results, run.folder.path / "switching.png")
+            run.finish(results)
+    title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
+    fe.show_free_energy(run.folder.record["results"], title, run.folder.path)
+
+
+def run_windows(
+    path: TransmutationPath,
+    structure: Path,
+    dynamics: DynamicsSettings,
+    settings: WindowSettings,
+    potential: AlchemicalPotential,
+    *,
+    mixing_entropy: bool = False,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Sample a transmutation by equilibrium windows and show its free energy; see `run_path`."""
+    from alchemlip.freeenergy.phase_plots import plot_recorded_windows
+    from alchemlip.freeenergy.transmutation_windows import transmute_windows
+    from alchemlip.report import describe_potential
+
+    opt.refuse_unusable(path.mixture, potential)
+    inputs: dict[str, Any] = {
+        "mixture": path.mixture.to_dict(),
+        "start": path.start.tolist(),
+        "end": path.end.tolist(),
+        "dynamics": dynamics.model_dump(),
+        "windows": settings.model_dump(),
+        "mixing_entropy": mixing_entropy,
+        **describe_potential(potential),
+    }
+    folder = opt.results_folder(out, "transmute", structure)
+    run = fe.start_run(folder, "transmute", inputs, opt.source(structure), resume=resume)
+    if not run.folder.finished:
+        with run.noting_failure(), fe.progress_bar(f"windows {structure.stem}") as report:
+            results = transmute_windows(
+                path,
+                potential,
+                dynamics,
+                settings,
+                run.record,
+                mixing_entropy=mixing_entropy,
+                on_progress=report,
+            )
+            file = run.folder.path / "windows.png"
+            plot_recorded_windows(run.record, dynamics.temperature_K, file)
             run.finish(results)
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(run.folder.record["results"], title, run.folder.path)

@@ -10,6 +10,19 @@ from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
 from alchemlip.cli import switched_run as run
 
+Windows = Annotated[
+    int,
+    typer.Option(
+        "--windows",
+        help="Sample so many couplings in equilibrium, side by side in one batch, with replica "
+        "exchange, instead of switching.",
+    ),
+]
+Sample = Annotated[float, typer.Option("--sample", help="Sampling time of each window, ps.")]
+Exchange = Annotated[
+    int,
+    typer.Option("--exchange-interval", help="Steps between exchanges of windows; 0 for none."),
+]
 MixingEntropy = Annotated[
     bool, typer.Option("--mixing-entropy", help="Add the ideal mixing entropy as a term.")
 ]
@@ -35,6 +48,9 @@ def command(
     switch: fe.Switch = 10.0,
     repeats: fe.Repeats = 4,
     function: fe.Function = "polynomial",
+    windows: Windows = 0,
+    sample: Sample = 10.0,
+    exchange_interval: Exchange = 20,
     mixing_entropy: MixingEntropy = False,
     seed: fe.Seed = 0,
     record_interval: fe.RecordInterval = 1,
@@ -50,26 +66,50 @@ def command(
     resume: fe.Resume = False,
     settings: opt.Settings = None,
 ) -> None:
-    """Free energy of turning species into others, by nonequilibrium switching.
+    """Free energy of turning species into others, by switching or by equilibrium windows.
 
     Gibbs' at constant pressure, Helmholtz' with --cell fixed. Writes run.sqlite (all samples and
-    the state, committed as it runs), result.json, switching.png.
+    the state, committed as it runs), result.json and a picture.
 
     Example: alchemlip transmute CsPbI3.cif --repeat 2,2,2 --to Pb=Sn -T 300
     """
     path = run.switched_path(structure, to, end_state, mix, group, normalise, repeat, correlation)
+    dynamics = fe.dynamics_settings(
+        temperature_K=temperature,
+        timestep_fs=timestep,
+        cell=cell,
+        pressure_GPa=pressure,
+        thermostat_fs=thermostat,
+        barostat_fs=barostat,
+    )
+    if windows:
+        run.run_windows(
+            path,
+            structure,
+            dynamics,
+            fe.window_settings(
+                windows=windows,
+                equilibrate_ps=equilibrate,
+                sample_ps=sample,
+                timestep_fs=timestep,
+                repeats=repeats,
+                exchange_interval=exchange_interval,
+                checkpoint_interval=checkpoint_interval,
+                seed=seed,
+            ),
+            opt.prepare_single_potential(
+                model, device, dtype, modal, head, trust_file, representation
+            ),
+            mixing_entropy=mixing_entropy,
+            out=out,
+            resume=resume,
+        )
+        return
     run.run_path(
         "transmute",
         path,
         structure,
-        fe.dynamics_settings(
-            temperature_K=temperature,
-            timestep_fs=timestep,
-            cell=cell,
-            pressure_GPa=pressure,
-            thermostat_fs=thermostat,
-            barostat_fs=barostat,
-        ),
+        dynamics,
         fe.switching_settings(
             equilibrate_ps=equilibrate,
             switch_ps=switch,

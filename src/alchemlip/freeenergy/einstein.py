@@ -163,7 +163,7 @@ def wigner_kirkwood_correction(
     hbar^2 / (24 kT) sum_i 3 k_i / m_i,   k_i = <d2U/dr_i dr_i> / 3 = <F_i^2> / (3 kT)
 
     It needs no normal modes and holds for anharmonic crystals, where hbar w is not large against
-    kT (its next term is of relative size (hbar w / kT)^2 / 60).
+    kT (its next term is of relative size (hbar w / kT)^2 / 120).
 
     Args:
         curvatures: (N,) mean curvature k_i of each atom's energy, in eV/A^2.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import units
 
+from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import (
@@ -70,6 +71,9 @@ if TYPE_CHECKING:
 
 # Repeats draw from the keys (0,), (1,), ...
 SEED_KEYS = {CELL_STAGE: (0, 0), SPRING_STAGE: (0, 1)}
+
+STEPS_PER_PERIOD = 8.0
+"""Of a spring: below it the springs would be integrated with errors, and soon blow up."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def frenkel_ladd(
     run = _Stages(calculator, dynamics, switching, settings, record, on_progress)
     located = run.mean_cell(start, crystal)
     reference = run.reference(located, crystal, labels, spring_constants)
+    _refuse_stiff_springs(reference, crystal, dynamics.timestep_fs)
     switched = run.switch(reference)
     terms, energy = _terms(reference, calculator, crystal, dynamics, settings, record)
     n = len(start)
@@ -260,6 +265,22 @@ class _Stages:
     def _report(self, done: int, _: int) -> None:
         if self._on_progress is not None:
             self._on_progress(self._before + done, self._total)
+
+
+def _refuse_stiff_springs(
+    reference: EinsteinReference, crystal: CrystalSymmetry, timestep_fs: float
+) -> None:
+    """Refuse springs too stiff for the time step, as displacements sampled too briefly give."""
+    frequencies = np.sqrt(reference.spring_constants / reference.atoms.get_masses())
+    period_fs = 2.0 * np.pi / float(frequencies.max()) / units.fs
+    if period_fs < STEPS_PER_PERIOD * timestep_fs:
+        site = int(frequencies.argmax())
+        name = crystal.class_names[crystal.class_of_site[site]]
+        raise InputError(
+            f"the spring of {name} ({reference.spring_constants[site]:.3g} eV/A^2) has a period of "
+            f"{period_fs:.3g} fs, too short for a time step of {timestep_fs:g} fs: take a shorter "
+            "one, or sample the displacements for longer"
+        )
 
 
 def _terms(

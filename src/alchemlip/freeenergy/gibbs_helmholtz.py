@@ -156,7 +156,7 @@ def _order(phase: FreeEnergyPoints) -> int:
 def curve_of(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
     """Return G of a phase at (M,) temperatures."""
     enthalpy = None if phase.enthalpy_eV is None else phase.enthalpy_eV[None]
-    return _curves(phase, phase.free_energy_eV[None], enthalpy, at_K)[0]
+    return np.asarray(_curves(phase, phase.free_energy_eV[None], enthalpy, at_K)[0])
 
 
 def misfit(phase: FreeEnergyPoints) -> tuple[float, int]:

@@ -14,6 +14,7 @@ from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyCurve, FreeEnergyPoin
 from alchemlip.freeenergy.phase_stability import Crossing
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
+from alchemlip.runs import RunRecord
 
 PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#b45309", "#4b5563")
 MARKERS = "osD^vP"
@@ -103,6 +104,30 @@ def plot_phases(
     return Path(file)
 
 
+def plot_recorded_windows(record: RunRecord, temperature_K: float, file: str | Path) -> Path:
+    """Draw the first set of windows of a record; see `plot_windows`.
+
+    Args:
+        record: of `sample_windows`.
+        temperature_K: of the run.
+        file: where the picture goes.
+    """
+    from alchemlip.freeenergy.recorded import windows_of
+    from alchemlip.freeenergy.window_estimators import (
+        convergence_in_time,
+        estimate_from_energies,
+        estimate_from_gradients,
+    )
+
+    first = windows_of(record)[0]
+    return plot_windows(
+        estimate_from_energies(first.couplings, first.energies_eV, temperature_K).details,
+        estimate_from_gradients(first.couplings, first.dhdl_eV, temperature_K).details,
+        convergence_in_time(first.couplings, first.energies_eV, temperature_K),
+        file,
+    )
+
+
 def plot_windows(
     details: Mapping[str, Any],
     gradients: Mapping[str, Any],
@@ -179,3 +204,38 @@ def _draw_overlap(axis: Axes, matrix: FloatArray, couplings: FloatArray) -> None
 
 def _on(curve: FreeEnergyCurve, at_K: FloatArray) -> FloatArray:
     return np.interp(at_K, curve.temperature_K, curve.free_energy_eV)
+
+
+def plot_compositions(rows: Sequence[Mapping[str, float]], file: str | Path) -> Path:
+    """Draw dG(x, T) of a transmutation against x, at up to six temperatures.
+
+    Args:
+        rows: of `composition_table`; what lies above the line between the ends, if they have it.
+        file: where the picture goes.
+    """
+    mixing = all("mixing_free_energy_eV_per_atom" in row for row in rows)
+    key = f"{'mixing_' if mixing else ''}free_energy_eV_per_atom"
+    error = f"{'mixing_' if mixing else ''}standard_error_eV_per_atom"
+    temperatures = np.unique([row["temperature_K"] for row in rows])
+    chosen = temperatures[np.unique(np.linspace(0, len(temperatures) - 1, 6).astype(int))]
+    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    axis = figure.subplots()
+    for index, temperature in enumerate(chosen):
+        own = [row for row in rows if row["temperature_K"] == temperature]
+        axis.errorbar(
+            [row["x"] for row in own],
+            [1e3 * row[key] for row in own],
+            [1e3 * row[error] for row in own],
+            fmt=f"{MARKERS[index]}-",
+            color=PALETTE[index],
+            ms=4,
+            lw=1.2,
+            capsize=3,
+            label=f"{temperature:.0f} K",
+        )
+    axis.set_xlabel("composition x")
+    axis.set_ylabel(("free energy of mixing" if mixing else "free energy") + " (meV/atom)")
+    axis.legend(frameon=False, fontsize=8)
+    clean(axis)
+    figure.savefig(file, dpi=160)
+    return Path(file)

@@ -77,7 +77,6 @@ def find_crossing(
     second: FreeEnergyPoints,
     rng: np.random.Generator,
     *,
-    range_K: tuple[float, float] | None = None,
     draws: int = DRAWS,
 ) -> Crossing:
     """Find the temperature at which two phases have the same free energy, with its error.
@@ -89,13 +88,12 @@ def find_crossing(
     Args:
         first, second: the phases, in the same unit.
         rng: draws values from their errors.
-        range_K: where to look; what both phases cover, by default.
         draws: how many.
 
     Raises:
         InputError: if the phases have no temperature range in common.
     """
-    low, high = _common_range(first, second, range_K)
+    low, high = covered_range([first, second])
     grid = np.linspace(low, high, GRID)
     best = curve_of(first, grid) - curve_of(second, grid)
     differences = drawn_curves(first, grid, rng, draws) - drawn_curves(second, grid, rng, draws)
@@ -199,24 +197,6 @@ def _at(curve: FreeEnergyCurve | None, temperature_K: float) -> tuple[float, flo
     return float(curve.free_energy_eV[index]), float(curve.standard_error_eV[index])
 
 
-def _common_range(
-    first: FreeEnergyPoints, second: FreeEnergyPoints, range_K: tuple[float, float] | None
-) -> tuple[float, float]:
-    ranges = [first.temperature_range(), second.temperature_range()]
-    low = max(r[0] for r in [*ranges, *([range_K] if range_K else [])])
-    high = min(r[1] for r in [*ranges, *([range_K] if range_K else [])])
-    # Single points go along their enthalpies, but not far.
-    known = np.concatenate([first.temperature_K, second.temperature_K])
-    low, high = max(low, 0.5 * float(known.min())), min(high, 1.5 * float(known.max()))
-    if not low < high:
-        texts = [f"{r[0]:g} to {r[1]:g} K" for r in ranges]
-        raise InputError(
-            f"the phases {first.name!r} and {second.name!r} have no temperature range in common "
-            f"({texts[0]}, {texts[1]}): add temperatures"
-        )
-    return float(low), float(high)
-
-
 def _roots(grid: FloatArray, values: FloatArray) -> FloatArray:
     """Return where a function on a grid changes sign, by straight lines."""
     changes = np.flatnonzero(np.signbit(values[:-1]) != np.signbit(values[1:]))
@@ -224,3 +204,33 @@ def _roots(grid: FloatArray, values: FloatArray) -> FloatArray:
     return np.asarray(
         grid[changes] + (grid[changes + 1] - grid[changes]) * before / (before - after)
     )
+
+
+def covered_range(phases: Sequence[FreeEnergyPoints]) -> tuple[float, float]:
+    """Return the temperatures in K between which the free energies of all phases are known.
+
+    Single points with enthalpy reach from half to one and a half of their temperature.
+
+    Raises:
+        InputError: if there are none.
+    """
+    known = np.concatenate([phase.temperature_K for phase in phases])
+    ranges = [phase.temperature_range() for phase in phases]
+    low = max([*(r[0] for r in ranges), 0.5 * float(known.min())])
+    high = min([*(r[1] for r in ranges), 1.5 * float(known.max())])
+    if low > high:
+        texts = ", ".join(
+            f"{phase.name} {r[0]:g} to {r[1]:g} K" for phase, r in zip(phases, ranges, strict=True)
+        )
+        raise InputError(
+            f"the phases have no temperature range in common ({texts}): add temperatures"
+        )
+    return low, high
+
+
+def common_temperatures(phases: Sequence[FreeEnergyPoints], count: int = 61) -> FloatArray:
+    """Return temperatures that all phases cover: a grid, and those of the points within."""
+    low, high = covered_range(phases)
+    known = np.concatenate([phase.temperature_K for phase in phases])
+    within = known[(known >= low) & (known <= high)]
+    return np.union1d(np.linspace(low, high, count), within)

@@ -36,6 +36,9 @@ FARTHEST = 0.5
 """Largest displacement of an atom of a crystal, over the distance of its nearest neighbour."""
 GROWTH = 1.0
 """Largest rise of a mean-square displacement over a run, over its mean; 2 for pure diffusion."""
+LINDEMANN = 0.2
+"""Root-mean-square displacement over the distance of the nearest neighbour, below which growth is
+settling; crystals melt at 0.1 to 0.2 (Lindemann, Phys. Z. 11, 609 (1910))."""
 REMEDY = "lower the temperature, or give a structure that is stable there"
 SIGNIFICANT = 5.0
 """Rise over its standard error from which on it is believed."""
@@ -130,9 +133,11 @@ class Displacements:
             return
         for index in range(len(crystal.class_names)):
             members = crystal.members(index)
-            rise, error = _rise(self._blocks[:, members].mean(axis=1))
-            mean = float(self._blocks[:, members].mean())
-            if rise > GROWTH * mean and rise > SIGNIFICANT * error:
+            in_time = self._blocks[:, members].mean(axis=1)
+            rise, error = _rise(in_time)
+            nearest = float(np.sqrt(self._allowed[members]).mean()) / FARTHEST
+            far = in_time[-1] > (LINDEMANN * nearest) ** 2
+            if far and rise > GROWTH * in_time.mean() and rise > SIGNIFICANT * error:
                 last = self._blocks[-1, members]
                 atom = int(members[last.argmax()])
                 raise InputError(
@@ -176,12 +181,17 @@ class Displacements:
 
 
 def _rise(values: FloatArray) -> tuple[float, float]:
-    """Return how much a straight line through values rises over them, and its standard error."""
+    """Return how much a straight line through values rises over them, and its standard error.
+
+    Neighbouring values are correlated: the error grows as that of an autoregressive series.
+    """
     time = np.linspace(-0.5, 0.5, len(values))
     slope = float(time @ values / (time @ time))
     left = values - values.mean() - slope * time
     error = float(np.sqrt(left @ left / (len(values) - 2) / (time @ time)))
-    return slope, error
+    memory = float(left[1:] @ left[:-1] / (left @ left)) if left.any() else 0.0
+    memory = min(max(memory, 0.0), 0.9)
+    return slope, error * float(np.sqrt((1.0 + memory) / (1.0 - memory)))
 
 
 def springs_from_displacements(

@@ -31,8 +31,9 @@ def switching_summary(
 
     Returns:
         ``free_energy_*``, ``standard_error_*``, ``interval_95_*``, ``dissipation_*``,
-        ``dissipation_standard_error_*``, ``terms`` (each by name, the work among them), ``method``
-        and the works of the repeats.
+        ``dissipation_standard_error_*``, ``hysteresis_*``, ``overlap``, ``terms`` (each by name,
+        the work among them), ``method`` and the works of the repeats. A single repeat has no error
+        (nan; null in the file).
     """
     from alchemlip.freeenergy.estimators import estimate_from_work
 
@@ -49,6 +50,8 @@ def switching_summary(
         f"interval_95_{unit}": [(low + added) / divisor, (high + added) / divisor],
         f"dissipation_{unit}": estimate.dissipation_eV / divisor,
         f"dissipation_standard_error_{unit}": estimate.dissipation_standard_error_eV / divisor,
+        f"hysteresis_{unit}": estimate.hysteresis_eV / divisor,
+        "overlap": estimate.overlap,
         "terms": {name: value / divisor for name, value in {"work": work, **terms}.items()},
         "terms_unit": unit,
         "method": f"nonequilibrium switching, {estimate.method}",

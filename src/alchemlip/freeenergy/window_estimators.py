@@ -64,7 +64,7 @@ def equilibrium_of(series: FloatArray) -> Equilibrium:
         return Equilibrium(0, n, 1.0)
     timeseries = estimator_package("pymbar.timeseries")
     whole = float(timeseries.statistical_inefficiency(values))
-    start, inefficiency, left = timeseries.detect_equilibration(values, nskip=max(1, n // 50))
+    start, inefficiency, left = timeseries.detect_equilibration(values, nskip=max(1, n // 20))
     if left > CLEAR_GAIN * n / whole:
         return Equilibrium(int(start), n - int(start), float(inefficiency))
     return Equilibrium(0, n, whole)

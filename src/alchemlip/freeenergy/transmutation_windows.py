@@ -1,0 +1,60 @@
+"""Transmutation by equilibrium windows instead of switching."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.trajectory import Progress
+from alchemlip.freeenergy.transmutation import (
+    TransmutationPath,
+    mass_term,
+    mixing_term,
+    switched_calculator,
+)
+from alchemlip.freeenergy.window_summary import windows_summary
+from alchemlip.freeenergy.windows import WindowSettings, sample_windows
+from alchemlip.runs import RunRecord
+
+if TYPE_CHECKING:
+    from alchemlip.potential import AlchemicalPotential
+
+
+def transmute_windows(
+    path: TransmutationPath,
+    potential: AlchemicalPotential,
+    dynamics: DynamicsSettings,
+    settings: WindowSettings,
+    record: RunRecord,
+    *,
+    mixing_entropy: bool = False,
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return the free energy of a transmutation from equilibrium windows, as a flat record.
+
+    Args:
+        path: what changes into what.
+        potential: in the ``nodes`` or the ``embedding`` representation.
+        dynamics: temperature, pressure, time step.
+        settings: couplings, lengths, exchange.
+        record: where everything is written; what is there already is not run again.
+        mixing_entropy: add the ideal mixing entropy of partial compositions.
+        on_progress: called with steps done and steps in all.
+
+    Raises:
+        UnstableError: if the dynamics blow up.
+        InputError: if a window has too few independent samples.
+    """
+    calculator = switched_calculator(path, potential)
+    sample_windows(path.atoms(), calculator, dynamics, settings, record, on_progress=on_progress)
+    temperature = dynamics.temperature_K
+    terms = {"mass": mass_term(path, temperature)}
+    if mixing_entropy:
+        terms["ideal_mixing"] = mixing_term(path, temperature)
+    n_sites = path.mixture.n_sites
+    results = windows_summary(record, settings, temperature, terms, n_atoms=n_sites)
+    fixed = dynamics.cell == "fixed"
+    results["ensemble"] = "NVT" if fixed else "NPT"
+    results["pressure_GPa"] = None if fixed else dynamics.pressure_GPa
+    results["n_atoms"] = n_sites
+    return results
