@@ -72,6 +72,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_ordering.py
 	$(BIN)/python benchmarks/perovskite_ordering.py
 	$(BIN)/python benchmarks/validate_disorder.py
+	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
 
 clean:

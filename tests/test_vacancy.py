@@ -591,6 +591,15 @@ class TestCommand:
         other = self.run(*options, "--spring", "3")
         assert "another spring_constant" in str(other.exception)
 
+    def test_one_repeat_has_no_error(self) -> None:
+        done = self.run("--mu", "-4", "--cell", "fixed", "--no-static", "--repeats", "1")
+        assert done.exit_code == 0, done.exception
+        results = json.loads(Path("vacancy-Cu/result.json").read_text())["results"]
+        assert results["standard_error_eV"] is None
+        assert np.isfinite(results["free_energy_eV"])
+        table = CliRunner().invoke(app, ["concentration", "vacancy-Cu"])
+        assert "no error" in str(table.exception)
+
     def test_reference_and_two_crystals(self) -> None:
         reference(Path("perfect"))
         reference(Path("vacant"), n_atoms=26)

@@ -111,6 +111,10 @@ def _line(runs: Sequence[Path]) -> tuple[FormationLine, list[tuple[float, float,
     for run in runs:
         record = _record(run)
         results = record["results"]
+        if results["standard_error_eV"] is None:
+            raise InputError(
+                f"{str(run)!r} has one repeat and so no error: run it with two or more"
+            )
         species.add(results["species"])
         potentials.add(record["inputs"]["potential"])
         measured.append(

@@ -123,7 +123,7 @@ def command(
     equilibrate: fe.Equilibrate = 2.0,
     switch: fe.Switch = 10.0,
     repeats: fe.Repeats = 4,
-    function: fe.Function = "polynomial",
+    function: fe.Function = "smoothstep",
     static: Static = True,
     fmax: opt.Fmax = 5e-3,
     smax: opt.Smax = 2e-2,

@@ -9,12 +9,10 @@ import numpy as np
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import nearest_neighbour_distances
+from alchemlip.freeenergy.springs import FARTHEST
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-FARTHEST = 0.5
-"""Largest displacement of an atom on its site, over the distance of its nearest neighbour."""
 
 
 class HopError(InputError):

@@ -17,6 +17,11 @@ is that of a free oscillator of constant k whatever the others do: the end state
 N - 1 atoms plus an Einstein atom, F(1) = F_(N-1) + F_spring, in any cell, and so at constant
 pressure too.
 
+Path. Occupancy and spring are both linear in lambda. The integrand of an insertion diverges where
+its place is taken. Here the spring keeps the leaving atom on its own site, and dU/d(lambda) stays
+finite and smooth up to lambda = 1 (the picture in benchmarks/vacancy.md), so that no part of the
+path needs slowing down.
+
 Centre of mass. At every lambda the energy is that of the configuration moved as a whole. Let s be
 such a move: the integral over configurations is the volume that s may visit times an integral over
 the rest. The volume, and that of the total momentum (the masses are constant), are the same factors
