@@ -457,7 +457,17 @@ class Mixture:
         return self._sharing_nodes(changed)
 
     def repeat(self, repeats: int | tuple[int, int, int]) -> Mixture:
-        """Return a supercell, its sites in the order of ``ase.Atoms.repeat``."""
+        """Return a supercell, its sites in the order of ``ase.Atoms.repeat``.
+
+        Raises:
+            InputError: if the structure has no cell vector along a repeated direction.
+        """
+        along = np.broadcast_to(np.asarray(repeats), (3,))
+        if ((along != 1) & ~self.cell.any(axis=1)).any():
+            raise InputError(
+                "the structure has no cell vector along a direction that is to be repeated: set "
+                "its cell, or leave that direction alone"
+            )
         atoms = self._host_atoms().repeat(repeats)
         copies = len(atoms) // self.n_sites
         offsets = self.n_sites * np.arange(copies)

@@ -217,12 +217,11 @@ def make_integrator(
             stress.
     """
     check_ensemble(atoms, settings)
-    if settings.cell != "fixed":
-        if "stress" not in atoms.calc.implemented_properties:
-            raise InputError(
-                "constant pressure needs a stress, which this calculator does not compute: keep "
-                "the cell fixed"
-            )
+    if settings.cell != "fixed" and "stress" not in atoms.calc.implemented_properties:
+        raise InputError(
+            "constant pressure needs a stress, which this calculator does not compute: keep "
+            "the cell fixed"
+        )
     if settings.fix_centre_of_mass:
         if len(atoms) < 2:
             raise InputError("one atom with its centre of mass fixed cannot move: take a supercell")
