@@ -55,9 +55,10 @@ unit-mace: setup-mace
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
-## benchmark: cost of a mixed evaluation over the plain potential (minutes)
+## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/engine_overhead.py
 
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
@@ -72,6 +73,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_ordering.py
 	$(BIN)/python benchmarks/perovskite_ordering.py
 	$(BIN)/python benchmarks/validate_disorder.py
+	$(BIN)/python benchmarks/validate_free_energies.py
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
 

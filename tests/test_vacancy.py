@@ -545,6 +545,17 @@ class TestHopCheck:
         check.observe(moved)
         assert check.largest < 1e-9
 
+    def test_far_but_nearest_to_its_own_site_is_none(self) -> None:
+        """Into the corner of its cell, as octahedra tilt: 0.78 of the distance of a neighbour."""
+        atoms = crystal().to_atoms()
+        check = HopCheck(atoms, 300.0, [i for i in range(27) if i != 5])
+        atoms.positions[5] += 0.45 * A
+        check.observe(atoms)
+        assert check.largest == pytest.approx(0.45 * np.sqrt(3.0))
+        atoms.positions[5] += 0.06 * A
+        with pytest.raises(HopError, match="nearer to another one"):
+            check.observe(atoms)
+
     def test_half_way_to_the_neighbour_is(self) -> None:
         atoms = crystal().to_atoms()
         check = HopCheck(atoms, 300.0, [i for i in range(27) if i != 5])

@@ -119,6 +119,24 @@ def _names(atoms: Atoms, first: IntArray) -> tuple[str, ...]:
     return tuple(names)
 
 
+def leaves_site(
+    scaled_sites: FloatArray, cell: FloatArray, atom: int, displacement: FloatArray
+) -> bool:
+    """Return whether an atom displaced from its site is nearer to another one, or to an image.
+
+    Args:
+        scaled_sites: (N, 3) sites in units of the cell vectors.
+        cell: (3, 3) rows are the cell vectors.
+        atom: index of the atom.
+        displacement: (3,) from its own site, in Angstrom.
+    """
+    from ase.geometry import find_mic
+
+    sites = scaled_sites @ cell
+    _, distances = find_mic(sites - sites[atom] - displacement, cell, pbc=True)
+    return bool(distances.min() < float(np.linalg.norm(displacement)) - 1e-9)
+
+
 def nearest_neighbour_distances(atoms: Atoms) -> FloatArray:
     """Return (N,) the distance in Angstrom of each site to its nearest neighbour or image."""
     from vesin import NeighborList

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.freeenergy.crystal_symmetry import nearest_neighbour_distances
+from alchemlip.freeenergy.crystal_symmetry import leaves_site, nearest_neighbour_distances
 from alchemlip.freeenergy.springs import FARTHEST
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class HopCheck:
     """Stops a trajectory whose atoms leave their sites, as an observer of the switching engine.
 
     Displacements count from the mean displacement of the lattice, so that a drifting crystal is not
-    taken for a hopping atom. An atom that is farther from its site than half the distance of the
-    site's nearest neighbour is nearer to another one.
+    taken for a hopping atom. An atom has hopped when it is nearer to another site, the emptied one
+    included, than to its own.
 
     Args:
         sites: the crystal, whose positions are the sites.
@@ -55,24 +55,23 @@ class HopCheck:
         """Look at a configuration.
 
         Raises:
-            HopError: naming the atom that is farthest, if it left its site.
+            HopError: naming the atom, if one left its site.
         """
         moved = atoms.positions - self._scaled @ atoms.cell.array
         moved -= moved[self._lattice].mean(axis=0)
         distance = np.sqrt(np.einsum("ix,ix->i", moved, moved))
         ratio = distance / self._nearest
-        worst = int(ratio.argmax())
-        self.largest = max(self.largest, float(ratio[worst]))
-        if ratio[worst] <= FARTHEST:
-            return
-        what = "the crystal diffuses" if self._vacant is None else "the vacancy hops"
-        beside = "" if self._vacant is None else f" while site {self._vacant} is emptied"
-        raise HopError(
-            f"{what} at {self._temperature_K:g} K: atom {worst} ({self._symbols[worst]}) moved "
-            f"{distance[worst]:.2f} A from its site{beside}, more than half the "
-            f"{self._nearest[worst]:.2f} A to its nearest neighbour; lower the temperature, or "
-            "switch in a shorter time with more repeats"
-        )
+        self.largest = max(self.largest, float(ratio.max()))
+        for atom in np.flatnonzero(ratio > FARTHEST).tolist():
+            if not leaves_site(self._scaled, atoms.cell.array, atom, moved[atom]):
+                continue
+            what = "the crystal diffuses" if self._vacant is None else "the vacancy hops"
+            beside = "" if self._vacant is None else f" while site {self._vacant} is emptied"
+            raise HopError(
+                f"{what} at {self._temperature_K:g} K: atom {atom} ({self._symbols[atom]}) moved "
+                f"{distance[atom]:.2f} A from its site{beside} and is nearer to another one; lower "
+                "the temperature, or switch in a shorter time with more repeats"
+            )
 
     def state(self) -> dict[str, Any]:
         """Return what was seen, for a checkpoint."""

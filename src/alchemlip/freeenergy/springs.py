@@ -23,7 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
-from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry, nearest_neighbour_distances
+from alchemlip.freeenergy.crystal_symmetry import (
+    CrystalSymmetry,
+    leaves_site,
+    nearest_neighbour_distances,
+)
 from alchemlip.freeenergy.einstein import thermal_energy
 from alchemlip.groups import FloatArray
 
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
 BLOCKS = 16
 """Most blocks of time that are kept apart, to see whether displacements grow."""
 FARTHEST = 0.5
-"""Largest displacement of an atom of a crystal, over the distance of its nearest neighbour."""
+"""Displacement over the distance of the nearest neighbour, up to which an atom is surely nearest to
+its own site."""
 GROWTH = 1.0
 """Largest rise of a mean-square displacement over a run, over its mean; 2 for pure diffusion."""
 LINDEMANN = 0.2
@@ -74,21 +79,20 @@ class Displacements:
         """Add a configuration with its forces.
 
         Raises:
-            InputError: naming the atom, if one is farther from its site than half the distance of
-                its nearest neighbour.
+            InputError: naming the atom, if one is nearer to another site than to its own.
         """
         moved = atoms.positions - self._scaled @ atoms.cell.array
         moved -= self._share @ moved
         squared = np.einsum("ix,ix->i", moved, moved)
         self._sum += moved
-        if (squared > self._allowed).any():
-            atom = int((squared / self._allowed).argmax())
-            raise InputError(
-                f"{self._diffusing}: atom {atom} ({atoms.symbols[atom]}) moved "
-                f"{np.sqrt(squared[atom]):.2f} A from its site, more than half the "
-                f"{np.sqrt(self._allowed[atom]) / FARTHEST:.2f} A to its nearest neighbour; "
-                f"{REMEDY}"
-            )
+        for atom in np.flatnonzero(squared > self._allowed).tolist():
+            # Half the way to the nearest neighbour, but not necessarily towards it.
+            if leaves_site(self._scaled, atoms.cell.array, atom, moved[atom]):
+                raise InputError(
+                    f"{self._diffusing}: atom {atom} ({atoms.symbols[atom]}) moved "
+                    f"{np.sqrt(squared[atom]):.2f} A from its site and is nearer to another one; "
+                    f"{REMEDY}"
+                )
         forces = atoms.get_forces(apply_constraint=False)
         self._force_squared += np.einsum("ix,ix->i", forces, forces)
         self.count += 1
