@@ -52,7 +52,7 @@ unit: setup-icet
 ## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest -n 2 tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
-		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py
+		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
 ## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +21,15 @@ from alchemlip.freeenergy.switching import (
 )
 from alchemlip.freeenergy.trajectory import SWITCHING_FUNCTIONS, Recording, Segment, run_trajectory
 from alchemlip.freeenergy.transmutation import (
-    TransmutationPath,
     mass_term,
     mixing_term,
     path_between,
     standing_path,
     switched_calculator,
     transmutation,
-    transmute,
 )
-from alchemlip.groups import Group
 from alchemlip.runs import RunRecord
-from conftest import CHGNET, SEVENNET, PotentialCase, loaded, reference_calculator
+from conftest import CHGNET, SEVENNET, loaded, reference_calculator
 
 HOT = DynamicsSettings(temperature_K=300.0, timestep_fs=4.0, thermostat_fs=50.0)
 
@@ -86,40 +82,6 @@ def test_work_against_the_thermodynamic_integral(tmp_path: Path) -> None:
     expected = 1.5 * units.kB * 300.0 * len(atoms)
     np.testing.assert_allclose(result.potential_eV.mean(axis=1), expected, rtol=0.05)
     np.testing.assert_allclose(result.volume_A3, atoms.get_volume())
-
-
-def same_element() -> TransmutationPath:
-    atoms = bulk("Cu", cubic=True)
-    atoms.rattle(0.05, seed=0)
-    mixture = Mixture.from_atoms(atoms)
-    group = Group(
-        "itself",
-        np.arange(3),
-        ("start", "end"),
-        np.full((3, 2), 29),
-        np.array([1.0, 0.0]),
-        "concerted",
-    )
-    return TransmutationPath(
-        replace(mixture, groups=(group,)), np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    )
-
-
-@pytest.mark.parametrize("case", [*SEVENNET[:1], *CHGNET[:1]], ids=lambda case: case.name)
-@pytest.mark.parametrize("cell", ["fixed", "volume"])
-def test_an_element_into_itself(tmp_path: Path, case: PotentialCase, cell: str) -> None:
-    """dU/d(lambda) is 0 at every step: the split invariant along a trajectory."""
-    path = same_element()
-    dynamics = DynamicsSettings(temperature_K=500.0, timestep_fs=2.0, cell=cell)  # type: ignore[arg-type]
-    settings = SwitchingSettings(equilibration_steps=2, switching_steps=8, repeats=1)
-    with RunRecord(tmp_path / "run.sqlite", "test", {}) as record:
-        results = transmute(path, loaded(case), dynamics, settings, record)
-        slopes = record.samples()["dhdl_eV"]
-    slopes = slopes[np.isfinite(slopes)]
-    assert len(slopes) == 18
-    np.testing.assert_allclose(slopes, 0.0, atol=1e-10)
-    assert results["terms"]["work"] == pytest.approx(0.0, abs=1e-10)
-    assert results["terms"]["mass"] == pytest.approx(0.0, abs=1e-14)
 
 
 def rocksalt() -> Mixture:

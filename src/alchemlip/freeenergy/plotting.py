@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from alchemlip.freeenergy.estimates import FreeEnergyEstimate
 from alchemlip.freeenergy.estimators import estimate_from_work
@@ -195,14 +195,13 @@ def draw_works(
         axis.axvline(crossing, color=INK, lw=1.2, ls=":", label="crossing of the Gaussians")
     axis.set_xlim(grid[0], grid[-1])
     axis.set_ylim(bottom=0.0)
-    top = axis.get_ylim()[1]
-    axis.set_ylim(0.0, 1.55 * top)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel("work, $W_f$ and $-W_r$ (eV)")
     if len(forward) > 1:
         axis.set_ylabel("density (1/eV)")
     else:
         axis.set_yticks([])
-    axis.legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
+    axis.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     clean(axis)
 
 
