@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase import units
 
 from alchemlip.calculator import AlchemicalCalculator
 from alchemlip.compositions import with_flat_composition, without_absent_species
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.einstein import ideal_mixing_free_energy, mass_free_energy
 from alchemlip.freeenergy.hamiltonian import AlchemicalTerm, CalculatorTerm, CoupledCalculator
 from alchemlip.freeenergy.summary import enthalpy_difference, switching_summary
 from alchemlip.freeenergy.switching import (
@@ -35,7 +35,7 @@ from alchemlip.freeenergy.trajectory import Progress
 from alchemlip.groups import Correlation, FloatArray, Group, Selection
 from alchemlip.mixture import Mixture
 from alchemlip.runs import RunRecord
-from alchemlip.species import VACANCY_NUMBER, species_mass, species_number
+from alchemlip.species import VACANCY, species_mass, species_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -196,24 +196,28 @@ def _independent_groups(
 
 def mass_term(path: TransmutationPath, temperature_K: float) -> float:
     """Return 3/2 kT sum over sites and species of (p_A - p_B) ln m, in eV for all sites."""
-    total = 0.0
-    for sign, mixture in ((1.0, path.start_mixture), (-1.0, path.end_mixture)):
-        for occupancy in mixture.occupancies():
-            total += sign * sum(
-                p * np.log(species_mass(species_number(label)))
-                for label, p in occupancy.items()
-                if p > 0 and species_number(label) != VACANCY_NUMBER
-            )
-    return float(1.5 * units.kB * temperature_K * total)
+    start, end = (_geometric_masses(item) for item in (path.start_mixture, path.end_mixture))
+    return mass_free_energy(start, end, temperature_K)
+
+
+def _geometric_masses(mixture: Mixture) -> FloatArray:
+    """Return exp(sum p ln m) of each site (S,) in amu; vacancies count nothing."""
+    logarithms = [
+        sum(
+            p * np.log(species_mass(species_number(label)))
+            for label, p in occupancy.items()
+            if p > 0 and label != VACANCY
+        )
+        for occupancy in mixture.occupancies()
+    ]
+    return np.asarray(np.exp(logarithms))
 
 
 def mixing_term(path: TransmutationPath, temperature_K: float) -> float:
     """Return kT sum over sites and species of (p_B ln p_B - p_A ln p_A), in eV for all sites."""
-    total = 0.0
-    for sign, mixture in ((-1.0, path.start_mixture), (1.0, path.end_mixture)):
-        for occupancy in mixture.occupancies():
-            total += sign * sum(p * np.log(p) for p in occupancy.values() if p > 0)
-    return float(units.kB * temperature_K * total)
+    return ideal_mixing_free_energy(path.end_mixture, temperature_K) - ideal_mixing_free_energy(
+        path.start_mixture, temperature_K
+    )
 
 
 def switched_calculator(
