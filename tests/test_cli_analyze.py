@@ -94,6 +94,7 @@ def test_terms_stay_as_recorded(tmp_path: Path) -> None:
     results: dict[str, Any] = {
         "free_energy_eV_per_atom": 0.0,
         "n_atoms": 4,
+        "work_sign": -1.0,
         "terms": {"work": -estimate.value_eV / 4, "einstein": 0.3, "mass": 0.1},
     }
     whole = as_recorded(results, estimate)

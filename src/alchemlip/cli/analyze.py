@@ -185,9 +185,11 @@ def _show(name: str, record: RunRecord, analysis: Analysis) -> None:
         if isfinite(estimate.overlap):
             table.add_row("overlap", f"{estimate.overlap:.3f}")
         console.print(table)
-    if record.status == "finished" and len(analysis.estimates) == 1:
-        (estimate,) = analysis.estimates.values()
-        whole = as_recorded(record.results, estimate)
+    if record.status == "finished" and analysis.estimates:
+        # Of windows MBAR comes first, integration beside it; of several paths none is the whole.
+        one = len(analysis.estimates) == 1 or "windows, MBAR" in analysis.estimates
+        first = next(iter(analysis.estimates.values()))
+        whole = as_recorded(record.results, first) if one else None
         if whole is not None:
             unit = "eV_per_atom" if "free_energy_eV_per_atom" in whole else "eV"
             terms = ", ".join(f"{key} {value:.6f}" for key, value in whole["terms"].items())

@@ -112,7 +112,7 @@ def temperature_of(record: RunRecord) -> float:
 
 
 def as_recorded(results: Mapping[str, Any], estimate: FreeEnergyEstimate) -> dict[str, Any] | None:
-    """Return a run's free energy with its work estimated anew, its other terms as recorded.
+    """Return a run's free energy with its path estimated anew, its other terms as recorded.
 
     Args:
         results: of the finished run.
@@ -120,18 +120,17 @@ def as_recorded(results: Mapping[str, Any], estimate: FreeEnergyEstimate) -> dic
 
     Returns:
         The free energy and error under the run's own names, and ``terms``; None if the run has no
-        terms of which one is the work.
+        terms of which one is the path's.
     """
     terms = results.get("terms") or {}
-    if "work" not in terms:
+    path = next((name for name in ("work", "windows") if name in terms), None)
+    if path is None:
         return None
     unit = "eV_per_atom" if "free_energy_eV_per_atom" in results else "eV"
     atoms = int(results["n_atoms"]) if unit == "eV_per_atom" else None
     own = estimate.results(atoms)
     # Frenkel-Ladd leads away from the crystal: the work enters with the other sign.
-    value = own[f"free_energy_{unit}"]
-    sign = 1.0 if abs(terms["work"] - value) <= abs(terms["work"] + value) else -1.0
-    new = {**terms, "work": sign * value}
+    new = {**terms, path: results.get("work_sign", 1.0) * own[f"free_energy_{unit}"]}
     return {
         f"free_energy_{unit}": sum(new.values()),
         f"standard_error_{unit}": own[f"standard_error_{unit}"],

@@ -54,6 +54,7 @@ def switching_summary(
         "overlap": estimate.overlap,
         "terms": {name: value / divisor for name, value in {"work": work, **terms}.items()},
         "terms_unit": unit,
+        "work_sign": work_sign,
         "method": f"nonequilibrium switching, {estimate.method}",
         "temperature_K": switched.temperature_K,
         "repeats": len(switched.forward_work),
