@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alchemlip.cli.freeenergy import overlap_warning
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
 
@@ -65,6 +66,13 @@ def test_from_one_potential_to_another(cli: Cli) -> None:  # noqa: F811
     # dU/d(lambda) is the difference of the potentials' energies: it varies little in a crystal.
     assert np.ptp(slopes) < 0.5 * abs(slopes).mean()
     assert values["free_energy_eV_per_atom"] * 2 == pytest.approx(slopes.mean(), rel=0.3)
+
+
+def test_little_overlap_is_told() -> None:
+    assert overlap_warning({"overlap": 0.2}) is None
+    assert overlap_warning({"overlap": None}) is None
+    assert "more slowly" in str(overlap_warning({"overlap": 1e-9}))
+    assert "more --windows" in str(overlap_warning({"overlap": 1e-9, "couplings": [0.0, 1.0]}))
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,27 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield report
 
 
+SMALL_OVERLAP = 0.03
+"""Overlap of neighbouring ensembles below which errors are too small (Klimovich, Shirts and Mobley,
+J. Comput. Aided Mol. Des. 29, 397 (2015))."""
+
+
+def overlap_warning(results: Mapping[str, Any]) -> str | None:
+    """Return a sentence if the ends of a run hardly overlap, so that its error says too little."""
+    overlap = results.get("overlap")
+    if overlap is None or overlap >= SMALL_OVERLAP:
+        return None
+    if "couplings" in results:
+        return (
+            f"Neighbouring windows hardly overlap ({overlap:.1g}): the error is too small; take "
+            "more --windows"
+        )
+    return (
+        f"Forward and backward work hardly overlap ({overlap:.1g}): value and error rest on tails; "
+        "switch more slowly (--switch)"
+    )
+
+
 def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> None:
     """Print a free energy with its error, and its terms one by one."""
     from rich.console import Console
@@ -249,4 +270,7 @@ def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> No
     table.add_row("method", escape(str(results["method"])), "")
     console = Console()
     console.print(table)
+    warning = overlap_warning(results)
+    if warning is not None:
+        Console(stderr=True).print(f"[yellow]{warning}[/yellow]")
     console.print(f"Results in [bold]{escape(str(folder))}[/bold]", highlight=False)
