@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from alchemlip.cli.freeenergy import overlap_warning
+from alchemlip.cli.freeenergy import overlap_warning, start_run
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
 
@@ -73,6 +74,21 @@ def test_little_overlap_is_told() -> None:
     assert overlap_warning({"overlap": None}) is None
     assert "more slowly" in str(overlap_warning({"overlap": 1e-9}))
     assert "more --windows" in str(overlap_warning({"overlap": 1e-9, "couplings": [0.0, 1.0]}))
+
+
+def test_another_number_of_threads_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on, but not bit for bit."""
+    for threads, words in ((1, ""), (1, ""), (3, "not bit for bit")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        run = start_run(tmp_path / "run", "transmute", {"a": 1}, {}, resume=threads == 3)
+        said = " ".join(capsys.readouterr().err.split())
+        assert bool(said) == bool(words)
+        assert words in said
+        run.record.checkpoint([], {"step": 1})
+        run.record.close()
+        run.folder.close()
 
 
 @pytest.mark.parametrize(

@@ -188,10 +188,26 @@ def start_run(
     folder = ResultFolder(out, command, inputs, source)
     try:
         record = RunRecord(folder.path / RECORD, command, inputs, source)
+        if record.resumed and not record.finished:
+            _tell_what_differs(record)
     except BaseException:
         folder.close()
         raise
     return Run(folder, record)
+
+
+def _tell_what_differs(record: RunRecord) -> None:
+    """Say why a run does not go on bit for bit, if it does not."""
+    import warnings
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        record.continues_exactly()
+    for warning in told:
+        Console(stderr=True).print(f"[yellow]{escape(str(warning.message))}[/yellow]")
 
 
 @contextmanager
