@@ -162,15 +162,23 @@ def test_the_ends_of_a_path_are_the_pure_compounds(correlation: str) -> None:
                 np.testing.assert_allclose(atoms.get_forces(), plain.get_forces(), atol=1e-10)
 
 
-def test_between_potentials() -> None:
-    """U = (1 - lambda) U_1 + lambda U_2 and its derivative."""
+@pytest.mark.parametrize("cation", ["Na", "K"])
+def test_between_potentials(cation: str) -> None:
+    """U = (1 - lambda) U_1 + lambda U_2 and its derivative, the species changing or not."""
     first, second = loaded(SEVENNET[0]), loaded(CHGNET[0])
-    calculator = switched_calculator(standing_path(rocksalt()), first, second)
-    atoms = rocksalt().to_atoms()
+    path = standing_path(rocksalt()) if cation == "Na" else transmutation(rocksalt(), {"Na": "K"})
+    calculator = switched_calculator(path, first, second)
+    atoms = path.atoms()
     atoms.rattle(0.1, seed=2)
     atoms.calc = calculator
     calculator.coupling = 0.3
-    energies = [model.evaluate(rocksalt().with_geometry(atoms)).energy for model in (first, second)]
+    end = rocksalt().to_atoms()
+    end.symbols[end.numbers == 11] = cation
+    ends = (rocksalt(), Mixture(end.numbers, end.positions, end.cell.array, end.pbc))
+    energies = [
+        model.evaluate(mixture.with_geometry(atoms)).energy
+        for model, mixture in zip((first, second), ends, strict=True)
+    ]
     expected = 0.7 * energies[0] + 0.3 * energies[1]
     assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-10)
     slope = calculator.get_property("dhdl", atoms)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alchemlip.calculator import AlchemicalCalculator
-from alchemlip.compositions import with_flat_composition, without_absent_species
+from alchemlip.compositions import with_flat_composition
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import ideal_mixing_free_energy, mass_free_energy
@@ -240,9 +240,7 @@ def switched_calculator(
     return CoupledCalculator(
         {
             label: CalculatorTerm(
-                AlchemicalCalculator(
-                    model, without_absent_species(mixture), composition_gradient=False
-                ),
+                AlchemicalCalculator(model, mixture, composition_gradient=False),
                 first,
                 last,
             )
