@@ -214,7 +214,7 @@ def salt_by_frenkel_ladd(cation: str) -> dict[str, Any]:
     )
 
 
-LENGTHS = (50, 100, 200, 400, 800)
+LENGTHS = (50, 100, 200, 400)
 WARM = DynamicsSettings(temperature_K=300.0, timestep_fs=4.0, thermostat_fs=200.0)
 
 
@@ -244,7 +244,7 @@ def convergence() -> dict[str, Any]:
                     AlchemicalCalculator(model, mixture, composition_gradient=False),
                     WARM,
                     settings,
-                    FrenkelLaddSettings(spring_equilibration_steps=100, spring_steps=400),
+                    FrenkelLaddSettings(spring_equilibration_steps=50, spring_steps=200),
                     record,
                 ),
             )
