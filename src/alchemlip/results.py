@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from alchemlip.errors import InputError
+from alchemlip.errors import FolderInUseError, InputError
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
@@ -248,7 +248,7 @@ def lock_folder(folder: Path, name: str) -> FileLock:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(
+        raise FolderInUseError(
             f"another process is at work in the folder {str(folder)!r}: wait for it, or "
             "name a new folder (--out)"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +17,39 @@ from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, read_yaml
 NAME = "name"
 
 TEMPLATE = """\
-# One command, what all runs share, and what varies.
-# Then: alchemlip campaign plan FILE, and alchemlip campaign run FILE.
+# A campaign: one command, what all runs share, and what varies. Fill in, then
+#   alchemlip campaign plan FILE       shows the runs
+#   alchemlip campaign run FILE        runs them; again, it goes on where it was stopped
 # Paths start from the folder of this file.
 
-command: {command}        # {commands}
-seed: 0                   # every run's own seed follows from this one and the run's name
+command: {command}
+# one of {commands}
 
-options:                  # for all runs, named as in --settings files
-{options}
+seed: 0                      # every run's own seed follows from this one and the run's name
 
-vary:                     # every combination is a run; a list holds the values of one option
-  structure: [NaCl.cif]
-{vary}
+options:                     # for all runs, named as in --settings files
+  model: sevennet-0
+# {options}
 
-# replicas: 4             # each run so many times, with other seeds (commands that have a seed)
+vary:                        # every combination of these values is a run
+  structure: [NaCl.cif]      # several values of an option stand in a list
+  pressure: [0.0, 5.0]       # GPa
 
-# Instead of every combination, vary may be a list of blocks, each expanded by itself:
+# replicas: 4                # every run so often, each with a seed of its own
+
+# Instead of all combinations, vary may be a list of blocks, each expanded by itself:
 # vary:
 #   - {{structure: NaCl.cif, mix: [Na=Na0.5K0.5, Na=Na0.9K0.1]}}
-#   - {{name: silver, structure: AgCl.cif, mix: Ag=Ag0.5Na0.5}}
+#   - {{name: silver, structure: AgCl.cif, mix: Ag=Ag0.5Na0.5}}   # runs named 'silver'
 """
+
+
+def template(command: str) -> str:
+    """Return a campaign file with comments for a calculation."""
+    known = calculations()
+    names = [name for name in known[command] if name not in ("structure", "model", "pressure")]
+    wrapped = textwrap.wrap("others: " + ", ".join(names), 98)
+    return TEMPLATE.format(command=command, commands=", ".join(known), options="\n# ".join(wrapped))
 
 
 class _Fields(BaseModel):
@@ -199,7 +212,9 @@ def _option(source: MarkedYaml, place: Place, command: str) -> CommandOption:
     written = str(place[-1])
     name = written.replace("-", "_")
     if name in SET_BY_CAMPAIGN:
-        raise source.error(place, f"the campaign gives {written!r} to its runs itself: leave it out")
+        raise source.error(
+            place, f"the campaign gives {written!r} to its runs itself: leave it out"
+        )
     if name not in known:
         raise source.error(
             place, f"{command!r} has no option {written!r}: {_choose(name, sorted(known))}"
