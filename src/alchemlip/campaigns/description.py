@@ -33,7 +33,7 @@ options:                     # for all runs, named as in --settings files
 
 vary:                        # every combination of these values is a run
   structure: [NaCl.cif]      # several values of an option stand in a list
-  pressure: [0.0, 5.0]       # GPa
+  {vary}
 
 # replicas: 4                # every run so often, each with a seed of its own
 
@@ -44,12 +44,25 @@ vary:                        # every combination of these values is a run
 """
 
 
+EXAMPLES = {
+    "temperature": "temperature: [300, 600]    # K",
+    "pressure": "pressure: [0.0, 5.0]       # GPa",
+    "mix": "mix: [Na=Na0.5K0.5, Na=Na0.9K0.1]",
+}
+
+
 def template(command: str) -> str:
     """Return a campaign file with comments for a calculation."""
     known = calculations()
-    names = [name for name in known[command] if name not in ("structure", "model", "pressure")]
+    varied = next((name for name in EXAMPLES if name in known[command]), "mix")
+    names = [name for name in known[command] if name not in ("structure", "model", varied)]
     wrapped = textwrap.wrap("others: " + ", ".join(names), 98)
-    return TEMPLATE.format(command=command, commands=", ".join(known), options="\n# ".join(wrapped))
+    return TEMPLATE.format(
+        command=command,
+        commands=", ".join(known),
+        options="\n# ".join(wrapped),
+        vary=EXAMPLES[varied],
+    )
 
 
 class _Fields(BaseModel):
@@ -127,7 +140,8 @@ def read_campaign(file: str | Path) -> Campaign:
     try:
         fields = _Fields.model_validate(source.content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key comes before the one that is missing for it.
+        first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
         place = first["loc"]
         if first["type"] == "extra_forbidden":
             raise source.error(
