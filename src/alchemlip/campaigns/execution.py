@@ -107,7 +107,7 @@ class _Lane:
 
     def drop(self) -> None:
         if self.executor is not None:
-            self.executor.shutdown(wait=False, cancel_futures=True)
+            self.executor.shutdown(wait=False)
         self.executor = None
 
 
@@ -141,6 +141,8 @@ class _Execution:
                 if not self.at_work and not self.queue and self.waiting:
                     time.sleep(0.1 * BUSY_WAIT_S)
         finally:
+            for future in self.at_work:
+                future.cancel()
             for lane in self.lanes:
                 lane.drop()
         return self.tally
@@ -185,9 +187,13 @@ class _Execution:
         outcome: Outcome | None = None
         try:
             outcome = future.result()
-        except (BrokenExecutor, CancelledError):
-            pass
+        except BrokenExecutor:
+            if lane.executor is executor:
+                lane.drop()
+        except CancelledError:
+            lane.plan.check()
         except Exception as error:
+            lane.plan.check()
             # The executor's own: perform returns the run's errors. Dask raises KilledWorker when
             # several workers died under a run.
             if self.folder.attempts(job.name).begun == begun:
@@ -198,8 +204,6 @@ class _Execution:
                 lane.idle_losses = 0
             else:
                 self._count_idle_loss(lane)
-            if lane.executor is executor:
-                lane.drop()
         else:
             lane.idle_losses = 0
         if outcome is not None and outcome.ending == "busy":

@@ -39,10 +39,12 @@ class Lane:
     Attributes:
         make: makes the executor.
         width: how many runs are submitted at a time.
+        check: raises `InputError` if what the executor relies on is gone for good.
     """
 
     make: Callable[[], Executor]
     width: int = 1
+    check: Callable[[], None] = lambda: None
 
 
 def in_this_process() -> list[Lane]:
@@ -102,6 +104,18 @@ def dask_cluster(address: str, width: int | None = None) -> Iterator[list[Lane]]
             executor: Executor = client.get_executor(pure=False)
             return executor
 
-        yield [Lane(make, width or max(2 * threads, 8))]
+        def check() -> None:
+            try:
+                client.scheduler_info(n_workers=0)
+                answers = client.sync(client.scheduler.identity, n_workers=0) is not None
+            except Exception:  # whatever a broken connection raises
+                answers = False
+            if not answers or client.status != "running":
+                raise InputError(
+                    f"the Dask scheduler {address!r} no longer answers: start it and its workers "
+                    "again, and run the campaign again; what is finished is kept"
+                )
+
+        yield [Lane(make, width or max(2 * threads, 8), check)]
     finally:
         client.close()

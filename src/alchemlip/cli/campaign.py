@@ -64,11 +64,22 @@ def init(
 
 
 @app.command("plan")
-def plan(file: File, out: Out = None, json_: Json = False) -> None:
-    """Show the runs of a campaign and what is done of them; writes nothing.
+def plan(
+    file: File,
+    out: Out = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Estimate the time of each run from a few time steps made now."
+        ),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Show the runs of a campaign and what is done of them; the campaign's folder is not touched.
 
-    Example: alchemlip campaign plan mixing.yaml
+    Example: alchemlip campaign plan mixing.yaml --measure
     """
+    from alchemlip.campaigns.cost import measured_seconds
     from alchemlip.campaigns.description import read_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
@@ -79,11 +90,16 @@ def plan(file: File, out: Out = None, json_: Json = False) -> None:
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     states = [run_state(folder, run) for run in runs]
+    seconds = measured_seconds(runs, campaign.base) if measure else []
     if json_:
         _print_json(
             [
-                {**run.to_dict(), "state": state.state}
-                for run, state in zip(runs, states, strict=True)
+                {
+                    **run.to_dict(),
+                    "state": state.state,
+                    **({"seconds": seconds[number]} if measure else {}),
+                }
+                for number, (run, state) in enumerate(zip(runs, states, strict=True))
             ]
         )
         return
@@ -94,10 +110,21 @@ def plan(file: File, out: Out = None, json_: Json = False) -> None:
             **{name: _shown(run.varied.get(name)) for name in columns},
             "seed": _shown(run.options.get("seed")),
             "state": state.state,
+            **({"minutes": f"{seconds[number] / 60.0:.1f}"} if measure else {}),
         }
-        for run, state in zip(runs, states, strict=True)
+        for number, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
     _table(rows, f"{len(runs)} runs of {campaign.command} in {folder.path}")
+    if measure:
+        left = sum(
+            time
+            for time, state in zip(seconds, states, strict=True)
+            if state.state in ("begun", "waiting")
+        )
+        typer.echo(
+            f"About {left / 3600.0:.2f} h of one process with the threads of this one are left, "
+            "at the speed of some steps just made; begun runs count as a whole."
+        )
 
 
 @app.command("run")
