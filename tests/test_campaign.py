@@ -102,9 +102,29 @@ def prepared(text: str, out: str) -> tuple[CampaignFolder, list[CampaignRun], li
     return made, runs, jobs(made, runs, campaign.base, 1)
 
 
-def forked() -> Executor:
-    """A pool of one process that inherits the analytic potentials."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
+def analytic(deadly: bool = False) -> None:
+    """Give a worker the analytic potentials; a deadly one dies of one of the runs."""
+    from alchemlip.campaigns import worker
+    from alchemlip.cli import options
+
+    pairs, springs = pair_potential(), spring_potential(3.7, (29,), 1.0, {29: 1.5})
+    options.prepare_potential = lambda *_: pairs
+    options.prepare_single_potential = lambda *_: springs
+    if deadly:
+
+        def run(arguments: Any) -> None:
+            if "salt.cif" in str(arguments) and "K0.5" in str(arguments):
+                os.kill(os.getpid(), signal.SIGKILL)
+            run_command(arguments)
+
+        worker.run_command = run
+
+
+def forked(deadly: bool = False) -> Executor:
+    """A pool of one process, forked from one where torch is loaded and no thread runs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["alchemlip.cli.vacancy", "pair_models"])
+    return ProcessPoolExecutor(1, mp_context=context, initializer=analytic, initargs=(deadly,))
 
 
 # ---------------------------------------------------------------------- expansion
@@ -324,7 +344,7 @@ def test_killed_workers_change_nothing() -> None:
     def kill() -> None:
         rng = random.Random(0)
         while not over.is_set() and len(kills) < 6:
-            over.wait(rng.uniform(0.05, 0.4))
+            over.wait(rng.uniform(0.1, 0.8))
             at_work = multiprocessing.active_children()
             if at_work:
                 victim = rng.choice(at_work).pid
@@ -340,8 +360,8 @@ def test_killed_workers_change_nothing() -> None:
         over.set()
         killer.join()
     assert len(kills) > 2
-    assert sorted(tally.finished) == sorted(run.name for run in runs)
     assert not tally.given_up
+    assert sorted(tally.finished) == sorted(run.name for run in runs)
     assert sum(parallel.attempts(run.name).begun for run in runs) > len(runs)
     for run in runs:
         alone, killed = samples(serial, run), samples(parallel, run)
@@ -352,28 +372,20 @@ def test_killed_workers_change_nothing() -> None:
     assert len({row["free_energy_eV"] for row in rows[0]}) == len(runs)
 
 
-def test_a_run_that_kills_its_worker_does_not_hold_up_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run(arguments: Any) -> None:
-        if "salt.cif" in str(arguments) and "K0.5" in str(arguments):
-            os.kill(os.getpid(), signal.SIGKILL)
-        run_command(arguments)
-
-    monkeypatch.setattr("alchemlip.campaigns.worker.run_command", run)
+def test_a_run_that_kills_its_worker_does_not_hold_up_the_others() -> None:
     made, _, todo = prepared(ENERGIES, "out")
-    tally = run_jobs(made, todo, [Lane(forked), Lane(forked)])
+    tally = run_jobs(made, todo, [Lane(lambda: forked(True)), Lane(lambda: forked(True))])
     assert len(tally.finished) == 3
     assert list(tally.given_up) == ["salt_mix-Na-Na0.5K0.5"]
     assert "its worker was lost" in tally.given_up["salt_mix-Na-Na0.5K0.5"]
 
 
-def test_workers_that_die_before_any_run_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_die_before_any_run_are_told() -> None:
     made, _, todo = prepared(ENERGIES, "out")
 
     def make() -> Executor:
-        fork = multiprocessing.get_context("fork")
-        return ProcessPoolExecutor(1, mp_context=fork, initializer=os._exit, initargs=(3,))
+        context = multiprocessing.get_context("forkserver")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=os._exit, initargs=(3,))
 
     with pytest.raises(InputError, match="workers end before they begin a run"):
         run_jobs(made, todo, [Lane(make)])
@@ -397,6 +409,14 @@ def test_a_folder_in_use_is_waited_for() -> None:
     assert endings == ["busy", "finished"]
     assert len(tally.finished) == 4
     assert made.attempts(name).failures == made.attempts(name).losses == 0
+
+
+def test_a_run_killed_while_its_first_file_was_written_goes_on() -> None:
+    made, _, todo = prepared(ENERGIES, "out")
+    results = made.results(todo[0].name)
+    results.mkdir(parents=True)
+    (results / "result.json.partial").write_text("{")
+    assert perform(todo[0]).ending == "finished"
 
 
 def test_any_executor_serves() -> None:

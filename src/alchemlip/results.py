@@ -29,6 +29,7 @@ from alchemlip.errors import FolderInUseError, InputError
 RESULT = "result.json"
 POINTS = "points.jsonl"
 LOCK = ".lock"
+PARTIAL = ".partial"  # what a file is called while it is written
 PACKAGES = (
     "alchemlip",
     "torch",
@@ -81,7 +82,9 @@ class ResultFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
-        foreign = self.path.is_dir() and any(item.name != LOCK for item in self.path.iterdir())
+        # A process killed at the very start leaves these and nothing else.
+        ours = (LOCK, RESULT + PARTIAL)
+        foreign = self.path.is_dir() and any(item.name not in ours for item in self.path.iterdir())
         if foreign and not file.exists():
             raise InputError(
                 f"the folder {str(self.path)!r} is not empty and holds no {RESULT}: name a new "
@@ -299,7 +302,7 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Replace a file at once: a crash leaves the old content or the new, never a part."""
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(file.name + PARTIAL)
     with partial.open("wb") as stream:
         stream.write(content)
         stream.flush()

@@ -199,7 +199,7 @@ def start_run(
 
 @contextmanager
 def watching_progress(watch: Callable[[int, int], None]) -> Iterator[None]:
-    """Have the steps of a run told to a function too, (done, total), which may end it by raising."""
+    """Have steps, (done, total), told to a function too, which may end the run by raising."""
     token = _WATCH.set(watch)
     try:
         yield
