@@ -8,3 +8,7 @@ class InputError(ValueError):
 
     The command line prints the sentence and exits with code 2.
     """
+
+
+class FolderInUseError(InputError):
+    """Another process is at work in a results folder."""

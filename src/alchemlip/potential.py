@@ -13,7 +13,10 @@ is replaced by the occupancies: exact at the ends, cheaper, and another path in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -33,6 +36,8 @@ from alchemlip.species import VACANCY_NUMBER, species_symbol
 Representation = Literal["nodes", "embedding"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+_KEPT: ContextVar[dict[str, AlchemicalPotential] | None] = ContextVar("kept", default=None)
 
 
 class AlchemicalPotential:
@@ -403,8 +408,37 @@ def load_potential(
         raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
     source: dict[str, Any] = {"name": name, "device": device, "dtype": dtype}
     source |= {"modal": modal, "head": head, "trust": trust, "representation": representation}
+    kept = _KEPT.get()
+    key = repr((source, _state_of_file(Path(name))))
+    if kept is not None and key in kept:
+        return kept[key]
     backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
-    return AlchemicalPotential(backend, source, representation)
+    potential = AlchemicalPotential(backend, source, representation)
+    if kept is not None:
+        kept[key] = potential
+    return potential
+
+
+@contextmanager
+def keeping_potentials(kept: dict[str, AlchemicalPotential]) -> Iterator[None]:
+    """Let `load_potential` load every potential once, for work that asks for it again and again.
+
+    Args:
+        kept: what was loaded, by its source; the caller keeps it for the next time.
+    """
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _state_of_file(file: Path) -> tuple[str, int, int] | None:
+    """Return what tells whether a local checkpoint is still the same."""
+    if not file.is_file():
+        return None
+    state = file.stat()
+    return str(file.absolute()), state.st_mtime_ns, state.st_size
 
 
 def _reload(source: Mapping[str, Any]) -> AlchemicalPotential:

@@ -125,6 +125,18 @@ class RecordedRun:
             except (TypeError, ValueError) as error:  # there are no numbers where some were
                 raise InputError(database.damaged(self.path)) from error
 
+    def last_sample(self) -> tuple[int, str, int] | None:
+        """Return repeat, segment and step of the last sample; None if there is none."""
+        with self._in_words():
+            row = self._connection.execute(
+                f"SELECT {', '.join(KEYS)} FROM samples "
+                f"ORDER BY {', '.join(f'{key} DESC' for key in KEYS)} LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            repeat, segment, _, step = row
+            return repeat, self._segments()[segment], step
+
     def frames(
         self, repeat: int | None = None, segment: str | None = None, window: int | None = None
     ) -> Iterator[Frame]:

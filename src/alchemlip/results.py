@@ -24,11 +24,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from alchemlip.errors import InputError
+from alchemlip.errors import FolderInUseError, InputError
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
 LOCK = ".lock"
+PARTIAL = ".partial"  # what a file is called while it is written
 PACKAGES = (
     "alchemlip",
     "torch",
@@ -81,7 +82,9 @@ class ResultFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
-        foreign = self.path.is_dir() and any(item.name != LOCK for item in self.path.iterdir())
+        # A process killed at the very start leaves these and nothing else.
+        ours = (LOCK, RESULT + PARTIAL)
+        foreign = self.path.is_dir() and any(item.name not in ours for item in self.path.iterdir())
         if foreign and not file.exists():
             raise InputError(
                 f"the folder {str(self.path)!r} is not empty and holds no {RESULT}: name a new "
@@ -248,7 +251,7 @@ def lock_folder(folder: Path, name: str) -> FileLock:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(
+        raise FolderInUseError(
             f"another process is at work in the folder {str(folder)!r}: wait for it, or "
             "name a new folder (--out)"
         ) from error
@@ -299,7 +302,7 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Replace a file at once: a crash leaves the old content or the new, never a part."""
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(file.name + PARTIAL)
     with partial.open("wb") as stream:
         stream.write(content)
         stream.flush()

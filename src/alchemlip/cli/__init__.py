@@ -11,6 +11,7 @@ import typer
 
 from alchemlip.cli import (
     analyze,
+    campaign,
     concentration,
     design,
     disorder,
@@ -48,6 +49,7 @@ app.command("frenkel-ladd")(frenkel_ladd.command)
 app.command("vacancy")(vacancy.command)
 app.command("concentration")(concentration.command)
 app.command("analyze")(analyze.command)
+app.add_typer(campaign.app, name="campaign")
 app.command("models")(models.command)
 
 

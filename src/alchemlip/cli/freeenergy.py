@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 RECORD = "run.sqlite"
 Settings = TypeVar("Settings")
+
+_WATCH: ContextVar[Callable[[int, int], None] | None] = ContextVar("watch", default=None)
 
 Temperature = Annotated[float, typer.Option("--temperature", "-T", help="Temperature, K.")]
 Ensemble = Annotated[
@@ -211,6 +214,16 @@ def _tell_what_differs(record: RunRecord) -> None:
 
 
 @contextmanager
+def watching_progress(watch: Callable[[int, int], None]) -> Iterator[None]:
+    """Have steps, (done, total), told to a function too, which may end the run by raising."""
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
+@contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show steps done, speed and time left; yields what is to be called with (done, total)."""
     from rich.console import Console
@@ -236,8 +249,12 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with bar:
         task = bar.add_task(title, total=None)
 
+        watch = _WATCH.get()
+
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+            if watch is not None:
+                watch(done, total)
 
         yield report
 

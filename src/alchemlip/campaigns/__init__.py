@@ -1,0 +1,1 @@
+"""Campaigns: many runs of one command, described in one file and run by any executor."""

@@ -1,0 +1,160 @@
+"""What runs came to: their states, and one table of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alchemlip.campaigns.expansion import CampaignRun
+from alchemlip.campaigns.folder import CampaignFolder
+from alchemlip.errors import InputError
+from alchemlip.results import POINTS, write_table
+
+LONGEST_LIST = 6
+"""Longer lists, such as forces, stay in the run's own folder."""
+
+STATES = ("finished", "failed", "begun", "waiting")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is.
+
+    Attributes:
+        name: of the run.
+        state: one of `STATES`; ``begun`` is at work, or stopped and to be gone on with.
+        fraction: of its steps or points that are done; None where that cannot be told.
+        attempts: how often it was begun.
+        error: of the last failure.
+    """
+
+    name: str
+    state: str
+    fraction: float | None
+    attempts: int
+    error: str
+
+
+def run_state(folder: CampaignFolder, run: CampaignRun) -> RunState:
+    """Return where a run is, from what it wrote."""
+    record = folder.result(run.name)
+    attempts = folder.attempts(run.name)
+    if record.get("status") == "finished":
+        return RunState(run.name, "finished", 1.0, attempts.begun, "")
+    begun = "begun" if record or attempts.begun else "waiting"
+    state = "failed" if attempts.given_up else begun
+    fraction = _fraction(folder.results(run.name), record) if record else None
+    return RunState(run.name, state, fraction, attempts.begun, attempts.reason or attempts.error)
+
+
+def _fraction(results: Path, record: Mapping[str, Any]) -> float | None:
+    inputs = record.get("inputs", {})
+    if record.get("command") == "scan" and (results / POINTS).is_file():
+        from alchemlip.scanning import composition_grid
+
+        components = inputs["groups"][inputs["scanned_group"]]["components"]
+        total = len(composition_grid(len(components), inputs["points"]))
+        return float((results / POINTS).read_bytes().count(b"\n") / total)
+    if record.get("command") in ("switch", "transmute", "vacancy") and "switching" in inputs:
+        return _switched_fraction(results, inputs["switching"])
+    return None
+
+
+def _switched_fraction(results: Path, values: Mapping[str, Any]) -> float | None:
+    from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.runs import RECORD, RunRecord
+
+    if not (results / RECORD).is_file():
+        return None
+    settings = SwitchingSettings(**values)
+    try:
+        with RunRecord.read(results / RECORD) as record:
+            last = record.last_sample()
+    except InputError:  # nothing in it yet
+        return None
+    if last is None:
+        return 0.0
+    repeat, segment, step = last
+    done = repeat * settings.steps / settings.repeats
+    for part in settings.segments():
+        if part.name == segment:
+            return (done + step) / settings.steps
+        done += part.steps
+    return None
+
+
+def collected(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> list[dict[str, Any]]:
+    """Return one row a run: its name, state, what varies, its seed, its flat results."""
+    rows = []
+    for run in runs:
+        state = run_state(folder, run)
+        row: dict[str, Any] = {"run": run.name, "state": state.state, **_varied(run)}
+        if "seed" in run.options:
+            row["seed"] = run.options["seed"]
+        if state.state == "finished":
+            row |= flat(folder.result(run.name)["results"])
+        rows.append(row)
+    return rows
+
+
+def collected_points(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> list[dict[str, Any]]:
+    """Return one row for every point of every finished run that has points, such as a scan."""
+    rows = []
+    for run in runs:
+        record = folder.result(run.name)
+        if record.get("status") == "finished":
+            for point in record.get("points", []):
+                rows.append({"run": run.name, **_varied(run), **flat(point)})
+    return rows
+
+
+def _varied(run: CampaignRun) -> dict[str, Any]:
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in run.varied.items()
+    }
+
+
+def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return results with one number or text each; names of nested ones joined by dots."""
+    row: dict[str, Any] = {}
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            row |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            if len(value) <= LONGEST_LIST:
+                row |= flat(
+                    {str(number): item for number, item in enumerate(value)}, f"{prefix}{name}."
+                )
+        else:
+            row[prefix + name] = value
+    return row
+
+
+def write_tables(
+    folder: CampaignFolder, name: str, rows: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write rows as CSV and, where pandas and pyarrow are installed, as parquet.
+
+    Returns:
+        The files written.
+    """
+    csv = folder.path / f"{name}.csv"
+    write_table(csv, rows)
+    try:
+        import pandas as pd
+        import pyarrow  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError:
+        return [csv]
+    frame = pd.DataFrame(list(rows))
+    for column in frame.columns:
+        # One kind of value a column: texts where some are.
+        if frame[column].map(lambda value: isinstance(value, str)).any():
+            frame[column] = frame[column].map(lambda value: None if value is None else str(value))
+    parquet = folder.path / f"{name}.parquet"
+    partial = parquet.with_name(parquet.name + ".partial")
+    frame.to_parquet(partial)
+    partial.replace(parquet)
+    return [csv, parquet]

@@ -1,0 +1,145 @@
+"""What a worker does with one run: the command itself, in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from alchemlip.campaigns.folder import CampaignFolder
+from alchemlip.errors import FolderInUseError, InputError
+
+if TYPE_CHECKING:
+    from alchemlip.potential import AlchemicalPotential
+
+Ending = Literal["finished", "failed", "busy"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as it travels to a worker.
+
+    Attributes:
+        folder: of the campaign, as every worker sees it.
+        name: of the run.
+        arguments: of the command line, without the program's name.
+        threads: of torch; None leaves them.
+    """
+
+    folder: str
+    name: str
+    arguments: tuple[str, ...]
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``busy`` if another process is still at it."""
+
+    name: str
+    ending: Ending
+    seconds: float
+    error: str = ""
+
+
+def perform(job: Job) -> Outcome:
+    """Run a job, or what is left of it; every error is an outcome.
+
+    The beginning and the end are noted in the campaign's folder, so that what a lost worker was at
+    is known.
+    """
+    folder = CampaignFolder(job.folder)
+    begun = time.perf_counter()
+    ending: Ending = "finished"
+    error = ""
+    folder.note(job.name, "begun", host=socket.gethostname(), process=os.getpid())
+    try:
+        _limit_threads(job.threads)
+        with _logged(folder.log(job.name), job.arguments):
+            run_command(job.arguments)
+        if not folder.finished(job.name):
+            ending, error = "failed", "the command ended without a result"
+    except FolderInUseError as reason:
+        ending, error = "busy", str(reason)
+    except Exception as reason:  # whatever it is, the other runs go on
+        ending, error = "failed", sentence(reason)
+    except BaseException:
+        folder.note(job.name, "interrupted")
+        raise
+    # A run that another process is at was not tried.
+    event = "interrupted" if ending == "busy" else ending
+    folder.note(job.name, event, **({"error": error} if error else {}))
+    return Outcome(job.name, ending, time.perf_counter() - begun, error)
+
+
+def run_command(arguments: Sequence[str]) -> None:
+    """Call the command line in this process; potentials are loaded once."""
+    import typer
+    from typer.main import get_command
+
+    from alchemlip.cli import app
+    from alchemlip.potential import keeping_potentials
+
+    try:
+        with keeping_potentials(_kept_potentials()):
+            get_command(app).main(list(arguments), prog_name="alchemlip", standalone_mode=False)
+    except typer.Abort as error:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt from error
+
+
+def sentence(error: BaseException) -> str:
+    """Return what an error says to a person."""
+    usage = getattr(error, "format_message", None)  # of the command line's own checks
+    if isinstance(error, InputError) or usage is not None:
+        return str(usage() if usage is not None else error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def watch_parent(parent: int) -> None:
+    """End this process soon after the one that started it, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)  # a run goes on from its record
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def _kept_potentials() -> dict[str, AlchemicalPotential]:
+    """Return what this worker has loaded."""
+    return {}
+
+
+def _limit_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _logged(file: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """Send what is printed to a file, and let the record show the run's own command line."""
+    before = sys.argv
+    sys.argv = ["alchemlip", *arguments]
+    try:
+        with (
+            file.open("a", encoding="utf-8") as log,
+            redirect_stdout(log),
+            redirect_stderr(log),
+            warnings.catch_warnings(),
+        ):
+            yield
+    finally:
+        sys.argv = before

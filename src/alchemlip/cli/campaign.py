@@ -1,0 +1,312 @@
+"""``alchemlip campaign``: many runs of one command from one file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alchemlip.errors import InputError
+
+if TYPE_CHECKING:
+    from alchemlip.campaigns.description import Campaign
+    from alchemlip.campaigns.execution import Tally
+    from alchemlip.campaigns.executors import Lane
+    from alchemlip.campaigns.worker import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Many runs of one command, described in one file: init, plan, run, status, collect.",
+)
+
+MOST_SHOWN = 40
+
+File = Annotated[Path, typer.Argument(help="Campaign file, YAML ('alchemlip campaign init').")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the campaign.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of the campaign.", show_default="campaign-FILE"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("init")
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("campaign.yaml"),
+    command: Annotated[str, typer.Option("--command", help="The calculation.")] = "transmute",
+) -> None:
+    """Write a campaign file with comments, to be filled in.
+
+    Example: alchemlip campaign init mixing.yaml --command relax
+    """
+    from alchemlip.campaigns.commands import calculations
+    from alchemlip.campaigns.description import template
+    from alchemlip.results import write_atomically
+
+    if command not in calculations():
+        raise InputError(
+            f"there is no calculation {command!r}: choose one of {', '.join(calculations())}"
+        )
+    if file.exists():
+        raise InputError(f"{str(file)!r} exists: name a new file")
+    try:
+        write_atomically(file, template(command).encode())
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(file)!r} ({error.strerror}): check the path"
+        ) from error
+    typer.echo(f"Wrote {file}: fill it in, then 'alchemlip campaign plan {file}'.")
+
+
+@app.command("plan")
+def plan(
+    file: File,
+    out: Out = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Estimate the time of each run from a few time steps made now."
+        ),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Show the runs of a campaign and what is done of them; the campaign's folder is not touched.
+
+    Example: alchemlip campaign plan mixing.yaml --measure
+    """
+    from alchemlip.campaigns.cost import measured_seconds
+    from alchemlip.campaigns.description import read_campaign
+    from alchemlip.campaigns.expansion import expand
+    from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.table import run_state
+
+    campaign = read_campaign(file)
+    runs = expand(campaign)
+    folder = CampaignFolder(_folder(out, file))
+    folder.check(runs)
+    states = [run_state(folder, run) for run in runs]
+    seconds = measured_seconds(runs, campaign.base) if measure else []
+    if json_:
+        _print_json(
+            [
+                {
+                    **run.to_dict(),
+                    "state": state.state,
+                    **({"seconds": seconds[number]} if measure else {}),
+                }
+                for number, (run, state) in enumerate(zip(runs, states, strict=True))
+            ]
+        )
+        return
+    columns = list(dict.fromkeys(name for run in runs for name in run.varied))
+    rows = [
+        {
+            "run": run.name,
+            **{name: _shown(run.varied.get(name)) for name in columns},
+            "seed": _shown(run.options.get("seed")),
+            "state": state.state,
+            **({"minutes": f"{seconds[number] / 60.0:.1f}"} if measure else {}),
+        }
+        for number, (run, state) in enumerate(zip(runs, states, strict=True))
+    ]
+    _table(rows, f"{len(runs)} runs of {campaign.command} in {folder.path}")
+    if measure:
+        left = sum(
+            time
+            for time, state in zip(seconds, states, strict=True)
+            if state.state in ("begun", "waiting")
+        )
+        typer.echo(
+            f"About {left / 3600.0:.2f} h of one process with the threads of this one are left, "
+            "at the speed of some steps just made; begun runs count as a whole."
+        )
+
+
+@app.command("run")
+def run(
+    file: File,
+    out: Out = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", help="Worker processes on this machine; 0 runs in this process."),
+    ] = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            help="Torch threads of each worker.",
+            show_default="1; all without workers",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Address of a Dask scheduler, tcp://HOST:PORT, whose workers see this folder.",
+        ),
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try runs again that had failed three times.")
+    ] = False,
+) -> None:
+    """Run a campaign, or what is left of it; the same command goes on where it was stopped.
+
+    Finished runs are skipped, unfinished ones go on from their record. A run that fails three times
+    is marked with its error and the others go on. Exit code 1 if there are such runs.
+
+    Example: alchemlip campaign run mixing.yaml --workers 4
+    """
+    from alchemlip.campaigns.description import read_campaign
+    from alchemlip.campaigns.execution import jobs, run_jobs
+    from alchemlip.campaigns.expansion import expand
+    from alchemlip.campaigns.folder import CampaignFolder
+
+    if workers and scheduler is not None:
+        raise InputError("--workers and --scheduler exclude one another: leave out one of them")
+    if workers < 0 or (threads is not None and threads < 1):
+        raise InputError("--workers cannot be negative, and --threads is at least 1: correct them")
+    campaign = read_campaign(file)
+    runs = expand(campaign)
+    folder = CampaignFolder(_folder(out, file))
+    folder.check(runs)
+    if threads is None and (workers or scheduler is not None):
+        threads = 1
+    with _lanes(workers, scheduler) as lanes, folder.lock():
+        folder.record(file, folder.check(runs))
+        if retry:
+            for item in runs:
+                if folder.attempts(item.name).given_up:
+                    folder.note(item.name, "forgotten")
+        tally = run_jobs(
+            folder, jobs(folder, runs, campaign.base, threads), lanes, _reporter(len(runs))
+        )
+    _show_end(campaign, folder.path, tally)
+
+
+@app.command("status")
+def status(folder: Folder, json_: Json = False) -> None:
+    """Show where every run of a campaign is, also while it goes on.
+
+    Example: alchemlip campaign status campaign-mixing
+    """
+    from dataclasses import asdict
+
+    from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.table import STATES, run_state
+
+    campaign = CampaignFolder(folder)
+    states = [run_state(campaign, item) for item in campaign.runs()]
+    if json_:
+        _print_json([asdict(state) for state in states])
+        return
+    counts = Counter(state.state for state in states)
+    order = {name: number for number, name in enumerate(("failed", "begun", "waiting", "finished"))}
+    rows = [
+        {
+            "run": state.name,
+            "state": state.state,
+            "done": "" if state.fraction is None else f"{state.fraction:.0%}",
+            "begun": str(state.attempts),
+            "error": state.error,
+        }
+        for state in sorted(states, key=lambda state: order[state.state])
+    ]
+    words = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
+    _table(rows, f"{len(states)} runs: {words}")
+
+
+@app.command("collect")
+def collect(folder: Folder) -> None:
+    """Write one table of every run's varied options and results: table.csv and table.parquet.
+
+    Runs with points, such as scans, also make points.csv and points.parquet.
+
+    Example: alchemlip campaign collect campaign-mixing
+    """
+    from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.table import collected, collected_points, write_tables
+
+    campaign = CampaignFolder(folder)
+    runs = campaign.runs()
+    rows = collected(campaign, runs)
+    written = write_tables(campaign, "table", rows)
+    points = collected_points(campaign, runs)
+    if points:
+        written += write_tables(campaign, "points", points)
+    finished = sum(row["state"] == "finished" for row in rows)
+    typer.echo(f"{finished} of {len(rows)} runs are finished: " + ", ".join(map(str, written)))
+    if not any(file.suffix == ".parquet" for file in written):
+        typer.echo("For parquet install alchemlip with the extra [freeenergy].")
+
+
+def _folder(out: Path | None, file: Path) -> Path:
+    return out if out is not None else Path(f"campaign-{file.stem}")
+
+
+def _lanes(workers: int, scheduler: str | None) -> AbstractContextManager[list[Lane]]:
+    from alchemlip.campaigns.executors import dask_cluster, in_this_process, processes
+
+    if scheduler is not None:
+        return dask_cluster(scheduler)
+    return nullcontext(processes(workers) if workers else in_this_process())
+
+
+def _reporter(total: int) -> Any:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    def report(tally: Tally, outcome: Outcome | None) -> None:
+        ended = f"{len(tally.finished)} finished, {len(tally.given_up)} failed of {total}"
+        if outcome is None:
+            console.print(ended, markup=False)
+        else:
+            words = f": {outcome.error}" if outcome.error else ""
+            console.print(
+                f"{ended}; {outcome.name} {outcome.ending} after {outcome.seconds:.1f} s{words}",
+                markup=False,
+            )
+
+    return report
+
+
+def _show_end(campaign: Campaign, folder: Path, tally: Tally) -> None:
+    typer.echo(f"{len(tally.finished)} runs of {campaign.command} are finished in {folder}.")
+    if tally.given_up:
+        for name, reason in tally.given_up.items():
+            typer.echo(f"Failed: {name}: {reason}", err=True)
+        typer.echo("Mend the cause and run the campaign again with --retry.", err=True)
+        raise typer.Exit(1)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _table(rows: list[Mapping[str, str]] | list[dict[str, str]], title: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=escape(title), title_justify="left")
+    for name in rows[0] if rows else ():
+        shown.add_column(escape(name), overflow="fold")
+    for row in rows[:MOST_SHOWN]:
+        shown.add_row(*(escape(text) for text in row.values()))
+    console = Console()
+    console.print(shown)
+    if len(rows) > MOST_SHOWN:
+        console.print(f"and {len(rows) - MOST_SHOWN} more (--json shows all)", highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=1))
