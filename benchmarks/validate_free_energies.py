@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from ase.build import bulk
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from alchemlip import AlchemicalCalculator, Mixture, load_potential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
@@ -461,11 +462,9 @@ def draw_convergence(rows: list[dict[str, Any]]) -> None:
             values = [1e3 * row[key] for row in rows if row["way"] == way]
             axis.plot(time, values, marker=marker, color=colour, label=name, lw=1.2, ms=5)
         axis.set_xscale("log")
-        if key.startswith("standard"):
-            axis.set_yscale("log")
-        else:
-            # At the longest legs it is 0 within its error.
-            axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_xticks(time, [f"{value:g}" for value in time])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.axhline(0.0, color="#9ca3af", lw=0.8)
         axis.set_xlabel("time of a leg (ps)")
         axis.set_ylabel(label)
         clean(axis)
