@@ -44,7 +44,7 @@ def test_a_transmutation_and_its_continuation(cli: Cli) -> None:  # noqa: F811
 def test_windows(cli: Cli) -> None:  # noqa: F811
     outcome = cli(
         *SALT,
-        *("--windows", "3", "--sample", "0.06", "--sample-interval", "2", "--cell", "fixed"),
+        *("--windows", "3", "--sample", "0.04", "--sample-interval", "1", "--cell", "fixed"),
         *("--exchange-interval", "2", "--repeats", "1", "--out", "run"),
     )
     assert outcome.code == 0, outcome.err

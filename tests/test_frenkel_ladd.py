@@ -27,9 +27,9 @@ from harmonic_models import (
 
 T = 300.0
 SWITCHING = SwitchingSettings(
-    equilibration_steps=150, switching_steps=400, repeats=6, checkpoint_interval=500, seed=3
+    equilibration_steps=100, switching_steps=250, repeats=6, checkpoint_interval=500, seed=3
 )
-SHORT = FrenkelLaddSettings(spring_equilibration_steps=200, spring_steps=800)
+SHORT = FrenkelLaddSettings(spring_equilibration_steps=150, spring_steps=500)
 
 
 def skewed_salt() -> Atoms:

@@ -95,8 +95,8 @@ def test_copper_at_low_temperature_is_harmonic(
     atoms = copper(2)
     calculator = example.CopperEAM(potential)
     temperature = 30.0
-    switching = SwitchingSettings(equilibration_steps=200, switching_steps=400, repeats=4, seed=1)
-    settings = FrenkelLaddSettings(spring_equilibration_steps=200, spring_steps=600)
+    switching = SwitchingSettings(equilibration_steps=100, switching_steps=200, repeats=4, seed=1)
+    settings = FrenkelLaddSettings(spring_equilibration_steps=100, spring_steps=300)
     with RunRecord(tmp_path / "run.sqlite", "frenkel-ladd", {}) as record:
         results = frenkel_ladd(
             atoms,
@@ -111,5 +111,5 @@ def test_copper_at_low_temperature_is_harmonic(
     rest = calculator.get_potential_energy(atoms)
     harmonic = harmonic_free_energy(frequencies, masses, atoms.get_volume(), temperature, 8, rest)
     error = results["standard_error_eV_per_atom"]
-    assert error < 2e-4
+    assert error < 4e-4
     assert abs(results["free_energy_eV_per_atom"] - harmonic.total / 8) < 3 * error + 5e-5
