@@ -47,11 +47,11 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup-icet
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 ## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace
-	$(BIN_MACE)/python -m pytest -n 2 tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
+	$(BIN_MACE)/python -m pytest -n 2 --dist worksteal tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 

@@ -33,8 +33,8 @@ from environment import describe
 
 HERE = Path(__file__).parent
 STRUCTURE = HERE.parent / "examples" / "structures" / "CsPbI3_alpha.cif"
-BLOCKS = 9
-STEPS = 50
+BLOCKS = 7
+STEPS = 40
 
 
 class Configurations:
