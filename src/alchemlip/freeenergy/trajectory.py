@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from ase import units
 
-from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import (
     DynamicsSettings,
     Integrator,
@@ -276,21 +275,3 @@ def _restore_observers(
     for name, items in observers.items():
         for observer, state in zip(items, kept[name], strict=True):
             observer.restore(state)
-
-
-def refuse_segments(segments: Sequence[Segment]) -> None:
-    """Refuse segments that cannot be run.
-
-    Raises:
-        InputError: naming the segment.
-    """
-    for segment in segments:
-        if segment.steps < 1:
-            raise InputError(
-                f"the segment {segment.name!r} has {segment.steps} steps: give 1 or more"
-            )
-        if segment.function not in SWITCHING_FUNCTIONS:
-            raise InputError(
-                f"unknown switching function {segment.function!r}: choose "
-                f"{', '.join(SWITCHING_FUNCTIONS)}"
-            )
