@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from alchemlip.cli import options as opt
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -197,6 +198,38 @@ def start_run(
         folder.close()
         raise
     return Run(folder, record)
+
+
+def completed_run(
+    command: str,
+    structure: Path,
+    inputs: Mapping[str, Any],
+    compute: Callable[[Run, Callable[[int, int], None]], Mapping[str, Any]],
+    *,
+    out: Path | None,
+    resume: bool,
+    shown_as: str | None = None,
+) -> Run:
+    """Make or continue a run in its results folder, with progress; a finished one is left alone.
+
+    Args:
+        command: its name.
+        structure: the file, for names.
+        inputs: all that determines the results.
+        compute: gives the results; called with the run and what is told steps done and in all.
+        out, resume: the results folder.
+        shown_as: beside the progress bar, if not the command.
+
+    Raises:
+        InputError: as `start_run` does.
+    """
+    folder = opt.results_folder(out, command, structure)
+    run = start_run(folder, command, inputs, opt.source(structure), resume=resume)
+    if not run.folder.finished:
+        title = f"{shown_as or command} {structure.stem}"
+        with run.noting_failure(), progress_bar(title) as report:
+            run.finish(compute(run, report))
+    return run
 
 
 def _tell_what_differs(record: RunRecord) -> None:
