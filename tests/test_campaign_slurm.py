@@ -293,6 +293,23 @@ def processes_of(folder: CampaignFolder) -> set[int]:
     return {int(found) for text in texts for found in re.findall(r'"process": (\d+)', text)}
 
 
+def test_processes_of_mpi_do_not_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ASE reads files together with all processes of MPI, of which each has another run."""
+    from ase.parallel import world
+
+    class Others:
+        rank, size = 1, 2
+
+        def broadcast(self, *_: Any) -> Any:
+            raise AssertionError("waits for the others")
+
+    monkeypatch.setattr(world, "comm", others := Others())
+    folder = CampaignFolder("out")
+    tally = run_campaign(read_campaign("campaign.yaml"), in_this_process(), folder)
+    assert len(tally.finished) == 6
+    assert world.comm is others
+
+
 # ---------------------------------------------------------------------- bad input
 
 

@@ -94,7 +94,7 @@ def run_command(arguments: Sequence[str]) -> None:
     from alchemlip.potential import keeping_potentials
 
     try:
-        with keeping_potentials(_kept_potentials()):
+        with _alone(), keeping_potentials(_kept_potentials()):
             get_command(app).main(list(arguments), prog_name="alchemlip", standalone_mode=False)
     except typer.Abort as error:  # what Typer makes of Ctrl-C
         raise KeyboardInterrupt from error
@@ -123,6 +123,19 @@ def watch_parent(parent: int) -> None:
 def _kept_potentials() -> dict[str, AlchemicalPotential]:
     """Return what this worker has loaded."""
     return {}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep ASE from waiting for other processes of MPI, each of which has a run of its own."""
+    from ase.parallel import DummyMPI, world
+
+    before = world.comm
+    world.comm = DummyMPI()
+    try:
+        yield
+    finally:
+        world.comm = before
 
 
 def _limit_threads(threads: int | None) -> None:
