@@ -14,12 +14,14 @@ from concurrent.futures import (
     Future,
     wait,
 )
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alchemlip.campaigns.commands import run_arguments
+from alchemlip.campaigns.description import Campaign
 from alchemlip.campaigns.executors import Lane
-from alchemlip.campaigns.expansion import CampaignRun
+from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.worker import Job, Outcome, perform
 from alchemlip.errors import InputError
@@ -45,6 +47,37 @@ class Tally:
 Report = Callable[[Tally, Outcome | None], None]
 
 
+def run_campaign(
+    campaign: Campaign,
+    lanes: Sequence[Lane],
+    folder: CampaignFolder,
+    threads: int | None = 1,
+    retry: bool = False,
+    report: Report | None = None,
+) -> Tally:
+    """Run a campaign, or what is left of it.
+
+    Args:
+        campaign: as `read_campaign` returns it.
+        lanes: where the runs go.
+        folder: of the campaign; made if need be.
+        threads: of torch in each worker; None leaves them.
+        retry: try runs again that were given up.
+        report: called when a run has ended, and once before the first.
+
+    Raises:
+        InputError: if another process runs it, or the runs on record differ from the campaign's.
+    """
+    with folder.lock():
+        runs = expand(campaign)
+        folder.record(campaign.source.file, folder.check(runs))
+        if retry:
+            for run in runs:
+                if folder.attempts(run.name).given_up:
+                    folder.note(run.name, "forgotten")
+        return run_jobs(folder, jobs(folder, runs, campaign.base, threads), lanes, report)
+
+
 def jobs(
     folder: CampaignFolder, runs: Sequence[CampaignRun], base: Path, threads: int | None
 ) -> list[Job]:
@@ -67,6 +100,7 @@ def jobs(
                 )
             ),
             threads,
+            tuple((str((base / written).absolute()), sum_) for written, sum_ in run.files.items()),
         )
         for run in runs
     ]
@@ -142,7 +176,8 @@ class _Execution:
                     time.sleep(0.1 * BUSY_WAIT_S)
         finally:
             for future in self.at_work:
-                future.cancel()
+                with suppress(NotImplementedError):  # Parsl's cannot be
+                    future.cancel()
             for lane in self.lanes:
                 lane.drop()
         return self.tally

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from alchemlip.campaigns.expansion import checksum
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
 
@@ -33,12 +34,14 @@ class Job:
         name: of the run.
         arguments: of the command line, without the program's name.
         threads: of torch; None leaves them.
+        files: its input files, each with its checksum when the campaign was put on record.
     """
 
     folder: str
     name: str
     arguments: tuple[str, ...]
     threads: int | None = None
+    files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def perform(job: Job) -> Outcome:
     folder.note(job.name, "begun", host=socket.gethostname(), process=os.getpid())
     try:
         _limit_threads(job.threads)
+        _check_files(job.files)
         with _logged(folder.log(job.name), job.arguments):
             run_command(job.arguments)
         if not folder.finished(job.name):
@@ -90,7 +94,7 @@ def run_command(arguments: Sequence[str]) -> None:
     from alchemlip.potential import keeping_potentials
 
     try:
-        with keeping_potentials(_kept_potentials()):
+        with _alone(), keeping_potentials(_kept_potentials()):
             get_command(app).main(list(arguments), prog_name="alchemlip", standalone_mode=False)
     except typer.Abort as error:  # what Typer makes of Ctrl-C
         raise KeyboardInterrupt from error
@@ -121,11 +125,44 @@ def _kept_potentials() -> dict[str, AlchemicalPotential]:
     return {}
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep ASE from waiting for other processes of MPI, each of which has a run of its own."""
+    from ase.parallel import DummyMPI, world
+
+    before = world.comm
+    world.comm = DummyMPI()
+    try:
+        yield
+    finally:
+        world.comm = before
+
+
 def _limit_threads(threads: int | None) -> None:
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _check_files(files: Sequence[tuple[str, str]]) -> None:
+    """Refuse files that were changed while the campaign ran."""
+    for file, before in files:
+        try:
+            state = os.stat(file)
+        except OSError as error:
+            raise InputError(f"cannot read {file!r} ({error.strerror}): check the path") from error
+        if _checksum(file, state.st_mtime_ns, state.st_size) != before:
+            raise InputError(
+                f"{file!r} was changed while the campaign ran: put it back, and run the campaign "
+                "with --retry, or start another one (--out)"
+            )
+
+
+@cache
+def _checksum(file: str, modified: int, size: int) -> str:
+    del modified, size  # of which the answer is kept
+    return checksum(Path(file))
 
 
 @contextmanager

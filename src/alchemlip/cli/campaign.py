@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from alchemlip.campaigns.description import Campaign
     from alchemlip.campaigns.execution import Tally
     from alchemlip.campaigns.executors import Lane
+    from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.slurm import SlurmSettings
     from alchemlip.campaigns.worker import Outcome
 
 app = typer.Typer(
@@ -143,6 +145,12 @@ def run(
             show_default="1; all without workers",
         ),
     ] = None,
+    dask_workers: Annotated[
+        int,
+        typer.Option(
+            "--dask-workers", help="The same as workers of a Dask cluster that ends with this."
+        ),
+    ] = 0,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -150,8 +158,21 @@ def run(
             help="Address of a Dask scheduler, tcp://HOST:PORT, whose workers see this folder.",
         ),
     ] = None,
+    slurm: Annotated[
+        Path | None,
+        typer.Option(
+            "--slurm",
+            help="YAML file of SLURM jobs to be submitted: workers, memory, walltime, queue ...",
+        ),
+    ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try runs again that had failed three times.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only tell what would be run, and show the job script of --slurm."
+        ),
     ] = False,
 ) -> None:
     """Run a campaign, or what is left of it; the same command goes on where it was stopped.
@@ -162,29 +183,36 @@ def run(
     Example: alchemlip campaign run mixing.yaml --workers 4
     """
     from alchemlip.campaigns.description import read_campaign
-    from alchemlip.campaigns.execution import jobs, run_jobs
+    from alchemlip.campaigns.execution import run_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.slurm import read_slurm
 
-    if workers and scheduler is not None:
-        raise InputError("--workers and --scheduler exclude one another: leave out one of them")
-    if workers < 0 or (threads is not None and threads < 1):
-        raise InputError("--workers cannot be negative, and --threads is at least 1: correct them")
+    given = {
+        "--workers": workers != 0,
+        "--dask-workers": dask_workers != 0,
+        "--scheduler": scheduler is not None,
+        "--slurm": slurm is not None,
+    }
+    chosen = [flag for flag, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} exclude one another: leave out all but one")
+    if workers < 0 or dask_workers < 0:
+        raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
+    if threads is not None and threads < 1:
+        raise InputError("--threads is at least 1: correct it")
+    settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)
     runs = expand(campaign)
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
-    if threads is None and (workers or scheduler is not None):
-        threads = 1
-    with _lanes(workers, scheduler) as lanes, folder.lock():
-        folder.record(file, folder.check(runs))
-        if retry:
-            for item in runs:
-                if folder.attempts(item.name).given_up:
-                    folder.note(item.name, "forgotten")
-        tally = run_jobs(
-            folder, jobs(folder, runs, campaign.base, threads), lanes, _reporter(len(runs))
-        )
+    if dry_run:
+        _show_plan(folder, [item.name for item in runs], settings)
+        return
+    if threads is None and chosen:
+        threads = 1 if settings is None else settings.cores
+    with _lanes(workers, dask_workers, scheduler, settings, folder) as lanes:
+        tally = run_campaign(campaign, lanes, folder, threads, retry, _reporter(len(runs)))
     _show_end(campaign, folder.path, tally)
 
 
@@ -248,12 +276,36 @@ def _folder(out: Path | None, file: Path) -> Path:
     return out if out is not None else Path(f"campaign-{file.stem}")
 
 
-def _lanes(workers: int, scheduler: str | None) -> AbstractContextManager[list[Lane]]:
-    from alchemlip.campaigns.executors import dask_cluster, in_this_process, processes
+def _lanes(
+    workers: int,
+    dask_workers: int,
+    scheduler: str | None,
+    settings: SlurmSettings | None,
+    folder: CampaignFolder,
+) -> AbstractContextManager[list[Lane]]:
+    from alchemlip.campaigns import dask_executors
+    from alchemlip.campaigns.executors import in_this_process, processes
 
+    if settings is not None:
+        return dask_executors.slurm_cluster(settings, folder.job_logs)
     if scheduler is not None:
-        return dask_cluster(scheduler)
+        return dask_executors.dask_cluster(scheduler)
+    if dask_workers:
+        return dask_executors.dask_workers(dask_workers)
     return nullcontext(processes(workers) if workers else in_this_process())
+
+
+def _show_plan(folder: CampaignFolder, names: list[str], settings: SlurmSettings | None) -> None:
+    from alchemlip.campaigns.slurm import job_script
+
+    left = [
+        name for name in names if not folder.finished(name) and not folder.attempts(name).given_up
+    ]
+    typer.echo(f"{len(left)} of {len(names)} runs would be run in {folder.path}.", err=True)
+    if settings is not None:
+        number = -(-settings.workers // settings.workers_per_job)
+        typer.echo(f"{number} jobs would be submitted, each with this script:", err=True)
+        typer.echo(job_script(settings, folder.job_logs).rstrip())
 
 
 def _reporter(total: int) -> Any:
