@@ -42,14 +42,14 @@ def dask_cluster(address: str, width: int | None = None) -> Iterator[list[Lane]]
 
 
 @contextmanager
-def dask_workers(workers: int) -> Iterator[list[Lane]]:
+def dask_workers(workers: int, threads: int = 1) -> Iterator[list[Lane]]:
     """Start a Dask cluster of worker processes on this machine and yield its lane.
 
-    Workers have one thread each, are replaced when they die, and end with this process, however it
-    ends.
+    Workers are replaced when they die, and end with this process, however it ends.
 
     Args:
         workers: how many.
+        threads: of each, more than one for runs that advance together.
 
     Raises:
         InputError: if there is to be none, or Dask is missing.
@@ -62,7 +62,7 @@ def dask_workers(workers: int) -> Iterator[list[Lane]]:
         raise InputError(_missing("--dask-workers", "distributed", "campaign")) from error
     with LocalCluster(
         n_workers=workers,
-        threads_per_worker=1,
+        threads_per_worker=threads,
         processes=True,
         dashboard_address=None,  # its port may be another cluster's
         memory_limit=0,  # runs share the memory as they need it
@@ -70,7 +70,7 @@ def dask_workers(workers: int) -> Iterator[list[Lane]]:
     ) as cluster:
         client = _client(cluster, "--dask-workers")
         try:
-            yield [_lane(client, "of this command", max(2 * workers, LEAST_WIDTH))]
+            yield [_lane(client, "of this command", max(2 * workers * threads, LEAST_WIDTH))]
         finally:
             client.close()
 

@@ -37,11 +37,13 @@ class Lane:
         make: makes the executor.
         width: how many runs are submitted at a time.
         check: raises `InputError` if what the executor relies on is gone for good.
+        ended: called after the executor was shut down.
     """
 
     make: Callable[[], Executor]
     width: int = 1
     check: Callable[[], None] = lambda: None
+    ended: Callable[[], None] = lambda: None
 
 
 def in_this_process() -> list[Lane]:

@@ -20,6 +20,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
 
 if TYPE_CHECKING:
+    from alchemlip.batching import BatchExecutor
     from alchemlip.potential import AlchemicalPotential
 
 Ending = Literal["finished", "failed", "busy"]
@@ -35,6 +36,8 @@ class Job:
         arguments: of the command line, without the program's name.
         threads: of torch; None leaves them.
         files: its input files, each with its checksum when the campaign was put on record.
+        batch: most runs that advance together in a process; 0 for as many as memory allows, None
+            for one by one.
     """
 
     folder: str
@@ -42,6 +45,7 @@ class Job:
     arguments: tuple[str, ...]
     threads: int | None = None
     files: tuple[tuple[str, str], ...] = ()
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,18 @@ def perform(job: Job) -> Outcome:
     return Outcome(job.name, ending, time.perf_counter() - begun, error)
 
 
+def perform_together(job: Job) -> Outcome:
+    """Run a job side by side with those that other threads of this process are at."""
+    return _batch(job.batch or None, job.threads).submit(perform, job).result()
+
+
+def end_batches() -> None:
+    """End what `perform_together` is at, as if interrupted; wait until records are closed."""
+    for batch in _BATCHES.values():
+        batch.shutdown(cancel_futures=True)
+    _BATCHES.clear()
+
+
 def run_command(arguments: Sequence[str]) -> None:
     """Call the command line in this process; potentials are loaded once."""
     import typer
@@ -117,6 +133,21 @@ def watch_parent(parent: int) -> None:
         os._exit(1)  # a run goes on from its record
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+_BATCHES: dict[tuple[int | None, int | None], BatchExecutor] = {}
+_MAKING = threading.Lock()
+
+
+def _batch(most_runs: int | None, torch_threads: int | None) -> BatchExecutor:
+    """Return the batch of this process, for which its threads wait."""
+    from alchemlip.batching import BatchExecutor
+
+    with _MAKING:
+        key = (most_runs, torch_threads)
+        if key not in _BATCHES:
+            _BATCHES[key] = BatchExecutor(most_runs, torch_threads)
+        return _BATCHES[key]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -165,6 +166,14 @@ def run(
             help="YAML file of SLURM jobs to be submitted: workers, memory, walltime, queue ...",
         ),
     ] = None,
+    batch: Annotated[
+        str,
+        typer.Option(
+            "--batch",
+            help="Runs that advance together in each process, with one evaluation of the potential "
+            "for a step of all; auto for as many as its memory allows.",
+        ),
+    ] = "1",
     retry: Annotated[
         bool, typer.Option("--retry", help="Try runs again that had failed three times.")
     ] = False,
@@ -182,6 +191,7 @@ def run(
 
     Example: alchemlip campaign run mixing.yaml --workers 4
     """
+    from alchemlip.campaigns.batch_lanes import batch_size
     from alchemlip.campaigns.description import read_campaign
     from alchemlip.campaigns.execution import run_campaign
     from alchemlip.campaigns.expansion import expand
@@ -201,6 +211,7 @@ def run(
         raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
     if threads is not None and threads < 1:
         raise InputError("--threads is at least 1: correct it")
+    together = batch_size(batch)
     settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)
     runs = expand(campaign)
@@ -211,8 +222,9 @@ def run(
         return
     if threads is None and chosen:
         threads = 1 if settings is None else settings.cores
-    with _lanes(workers, dask_workers, scheduler, settings, folder) as lanes:
-        tally = run_campaign(campaign, lanes, folder, threads, retry, _reporter(len(runs)))
+    with _lanes(workers, dask_workers, scheduler, settings, folder, together) as lanes:
+        report = _reporter(len(runs))
+        tally = run_campaign(campaign, lanes, folder, threads, retry, report, together)
     _show_end(campaign, folder.path, tally)
 
 
@@ -282,8 +294,10 @@ def _lanes(
     scheduler: str | None,
     settings: SlurmSettings | None,
     folder: CampaignFolder,
+    batch: int | None,
 ) -> AbstractContextManager[list[Lane]]:
     from alchemlip.campaigns import dask_executors
+    from alchemlip.campaigns.batch_lanes import MOST_RUNS, lanes_of_batches
     from alchemlip.campaigns.executors import in_this_process, processes
 
     if settings is not None:
@@ -291,7 +305,10 @@ def _lanes(
     if scheduler is not None:
         return dask_executors.dask_cluster(scheduler)
     if dask_workers:
-        return dask_executors.dask_workers(dask_workers)
+        runs = 1 if batch is None else batch or MOST_RUNS
+        return dask_executors.dask_workers(dask_workers, runs)
+    if batch is not None:
+        return nullcontext(lanes_of_batches(workers, batch))
     return nullcontext(processes(workers) if workers else in_this_process())
 
 
@@ -311,7 +328,8 @@ def _show_plan(folder: CampaignFolder, names: list[str], settings: SlurmSettings
 def _reporter(total: int) -> Any:
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    # This very stream: runs of this process send what they print elsewhere.
+    console = Console(file=sys.stderr, highlight=False)
 
     def report(tally: Tally, outcome: Outcome | None) -> None:
         ended = f"{len(tally.finished)} finished, {len(tally.given_up)} failed of {total}"
