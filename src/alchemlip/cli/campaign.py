@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alchemlip.campaigns.description import Campaign
     from alchemlip.campaigns.execution import Tally
     from alchemlip.campaigns.executors import Lane
+    from alchemlip.campaigns.table import RunState
     from alchemlip.campaigns.worker import Outcome
 
 app = typer.Typer(
@@ -210,7 +211,7 @@ def status(folder: Folder, json_: Json = False) -> None:
         {
             "run": state.name,
             "state": state.state,
-            "done": "" if state.fraction is None else f"{state.fraction:.0%}",
+            "done": _done(state),
             "begun": str(state.attempts),
             "error": state.error,
         }
@@ -221,27 +222,58 @@ def status(folder: Folder, json_: Json = False) -> None:
 
 
 @app.command("collect")
-def collect(folder: Folder) -> None:
-    """Write one table of every run's varied options and results: table.csv and table.parquet.
+def collect(
+    folder: Folder,
+    plot: Annotated[
+        list[str],
+        typer.Option("--plot", help="A column of the table to draw; repeatable.", metavar="COLUMN"),
+    ] = [],
+    against: Annotated[
+        list[str],
+        typer.Option(
+            "--against",
+            help="What to draw it against: a varied option, a composition such as Na:K, or a "
+            "column; repeatable.",
+            metavar="COLUMN",
+        ),
+    ] = [],
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures.")] = True,
+) -> None:
+    """Write one table of every run's varied options and results, and draw them.
 
-    Runs with points, such as scans, also make points.csv and points.parquet.
+    table.csv and .parquet; of repeats the means.csv with standard errors; of runs with points, such
+    as scans, the points.csv; plots/*.png, the main results against every number that varied.
 
-    Example: alchemlip campaign collect campaign-mixing
+    Example: alchemlip campaign collect campaign-mixing --plot volume_A3 --against temperature
     """
     from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.means import means, repeated
     from alchemlip.campaigns.table import collected, collected_points, write_tables
 
     campaign = CampaignFolder(folder)
     runs = campaign.runs()
     rows = collected(campaign, runs)
     written = write_tables(campaign, "table", rows)
+    if repeated(runs):
+        written += write_tables(campaign, "means", means(runs, rows))
     points = collected_points(campaign, runs)
     if points:
         written += write_tables(campaign, "points", points)
+    if plots:
+        from alchemlip.campaigns.pictures import draw_campaign
+
+        written += draw_campaign(campaign.path, runs, rows, points, plot=plot, against=against)
     finished = sum(row["state"] == "finished" for row in rows)
     typer.echo(f"{finished} of {len(rows)} runs are finished: " + ", ".join(map(str, written)))
     if not any(file.suffix == ".parquet" for file in written):
         typer.echo("For parquet install alchemlip with the extra [freeenergy].")
+
+
+def _done(state: RunState) -> str:
+    if state.fraction is not None:
+        return f"{state.fraction:.0%}"
+    # How many a search takes is not known in advance.
+    return "" if state.points is None else f"{state.points} points"
 
 
 def _folder(out: Path | None, file: Path) -> Path:
