@@ -13,7 +13,7 @@ from alchemlip.campaigns.quantities import error_of, is_error, numeric_columns
 
 STATED = ("run", "state", *REPEATED)
 # Of a mean there are other ones, or they have none.
-LEFT_OUT = ("forward_work_eV", "backward_work_eV", "interval_95")
+LEFT_OUT = ("forward_work_eV", "backward_work_eV", "interval_95", "work_sign")
 
 N = "replicas"
 
@@ -42,7 +42,7 @@ def means(runs: Sequence[CampaignRun], rows: Sequence[Mapping[str, Any]]) -> lis
     columns = [
         name
         for name in numeric_columns(rows)
-        if name not in STATED and name not in options and not name.startswith(LEFT_OUT)
+        if name not in STATED and name not in options and not any(part in name for part in LEFT_OUT)
     ]
     groups = _groups(runs)
     # What is the same in all repeats, such as a number of atoms, has no error.

@@ -53,6 +53,18 @@ def plot_results(
     file: str | Path,
     title: str = "",
 ) -> Path:
+    """Save the picture that `draw_results` draws; the file's ending chooses the format."""
+    draw_results(columns, against, rows, places, title).savefig(file, dpi=180)
+    return Path(file)
+
+
+def draw_results(
+    columns: Sequence[str],
+    against: str,
+    rows: Sequence[Mapping[str, Any]],
+    places: Sequence[Mapping[str, Coordinate]],
+    title: str = "",
+) -> Figure:
     """Draw results over one coordinate, a panel each, a line for every value of the others.
 
     Args:
@@ -60,8 +72,7 @@ def plot_results(
         against: name of the coordinate, or of a result.
         rows: results of the finished runs, or of points.
         places: coordinates of each row, repeats aside.
-        file: where the picture goes.
-        title: above it.
+        title: above the panels.
     """
     joined = [{**row, **place} for row, place in zip(rows, places, strict=True)]
     joined = [row for row in joined if row.get(against) not in (None, "")]
@@ -83,7 +94,7 @@ def plot_results(
             style = (colours[number], MARKERS[number % len(MARKERS)])
             notes |= dict.fromkeys(_draw(axis, line, column, against, at, factor, style))
         axis.ticklabel_format(axis="y", useOffset=False)
-        axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         clean(axis)
     axes[-1].set_xlabel(label(against), color=INK)
     if texts:
@@ -103,8 +114,7 @@ def plot_results(
         figure.supxlabel("; ".join(notes), fontsize=7.5, color="#52606d")
     figure.align_ylabels(axes)
     _tell_lines(figure, axes, lines, others, colours)
-    figure.savefig(file, dpi=180)
-    return Path(file)
+    return figure
 
 
 def _figure(panels: int) -> Figure:
@@ -131,12 +141,16 @@ def _lines(rows: Sequence[Mapping[str, Any]], others: Sequence[str]) -> list[Lin
     keys = sorted(grouped) if numbered else list(grouped)
     return [
         Line(
-            ", ".join(f"{part:g}" if isinstance(part, float) else part for part in key),
+            ", ".join(map(_named, key)),
             float(key[0]) if numbered else None,
             grouped[key],
         )
         for key in keys
     ]
+
+
+def _named(part: Coordinate) -> str:
+    return part if isinstance(part, str) else f"{part:g}".replace("-", "−")
 
 
 def _colours(lines: Sequence[Line]) -> list[Any]:

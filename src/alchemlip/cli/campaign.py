@@ -71,7 +71,9 @@ def plan(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Estimate the time of each run from a few time steps made now."
+            "--measure",
+            help="Estimate the time of each run from a few steps made now; a range where the "
+            "number of steps is not known in advance.",
         ),
     ] = False,
     json_: Json = False,
@@ -80,25 +82,26 @@ def plan(
 
     Example: alchemlip campaign plan mixing.yaml --measure
     """
-    from alchemlip.campaigns.cost import measured_seconds
+    from alchemlip.campaigns.cost import measured_costs
     from alchemlip.campaigns.description import read_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
     from alchemlip.campaigns.table import run_state
+    from alchemlip.cli.campaign_cost import cost_record, show_costs, shown_time
 
     campaign = read_campaign(file)
     runs = expand(campaign)
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     states = [run_state(folder, run) for run in runs]
-    seconds = measured_seconds(runs, campaign.base) if measure else []
+    costs = measured_costs(runs, campaign.base) if measure else []
     if json_:
         _print_json(
             [
                 {
                     **run.to_dict(),
                     "state": state.state,
-                    **({"seconds": seconds[number]} if measure else {}),
+                    **(cost_record(costs[number]) if measure else {}),
                 }
                 for number, (run, state) in enumerate(zip(runs, states, strict=True))
             ]
@@ -111,21 +114,13 @@ def plan(
             **{name: _shown(run.varied.get(name)) for name in columns},
             "seed": _shown(run.options.get("seed")),
             "state": state.state,
-            **({"minutes": f"{seconds[number] / 60.0:.1f}"} if measure else {}),
+            **({"time": shown_time(costs[number])} if measure else {}),
         }
         for number, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
     _table(rows, f"{len(runs)} runs of {campaign.command} in {folder.path}")
     if measure:
-        left = sum(
-            time
-            for time, state in zip(seconds, states, strict=True)
-            if state.state in ("begun", "waiting")
-        )
-        typer.echo(
-            f"About {left / 3600.0:.2f} h of one process with the threads of this one are left, "
-            "at the speed of some steps just made; begun runs count as a whole."
-        )
+        show_costs(costs, states)
 
 
 @app.command("run")
