@@ -91,8 +91,11 @@ def draw_results(
         # Lattice parameters that agree are called a = b.
         axis.set_ylabel(words.replace(words.partition(" (")[0], name) if name else words)
         for number, line in enumerate(lines):
-            style = (colours[number], MARKERS[number % len(MARKERS)])
-            notes |= dict.fromkeys(_draw(axis, line, column, against, at, factor, style))
+            # Texts have room beside them, where points do not hide one another.
+            aside = (number - (len(lines) - 1) / 2) * min(0.08, 0.6 / len(lines))
+            places_of = {text: place + aside for text, place in at.items()}
+            style = (colours[number], _marker(number))
+            notes |= dict.fromkeys(_draw(axis, line, column, against, places_of, factor, style))
         axis.ticklabel_format(axis="y", useOffset=False)
         axis.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         clean(axis)
@@ -163,6 +166,11 @@ def _colours(lines: Sequence[Line]) -> list[Any]:
     return [colormaps["viridis"](0.88 * float(shade(line.number or 0.0))) for line in lines]
 
 
+def _marker(number: int) -> str:
+    # Where colours begin again, other markers go with them.
+    return MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+
+
 def _draw(
     axis: Axes,
     line: Line,
@@ -215,7 +223,7 @@ def _draw(
         capsize=2.5,
     )
     for index in hollow:
-        axis.plot(x[index], y[index], marker, color=colour, mfc="white", ms=5)
+        axis.plot(x[index], y[index], marker, color=colour, mfc="white", ms=5, zorder=3)
     return notes
 
 
@@ -237,22 +245,25 @@ def _tell_lines(
         from matplotlib.colors import ListedColormap
 
         shades = ListedColormap(_ramp())
-        bar = figure.colorbar(ScalarMappable(Normalize(first, last), shades), ax=list(axes))
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(first, last), shades), ax=list(axes), aspect=30
+        )
         bar.set_label(label(others[0]), fontsize=9, color=INK)
         bar.ax.tick_params(labelsize=8)
         return
     shown = lines[:MOST_IN_LEGEND]
     handles = [
-        Line2D([], [], color=colours[n], marker=MARKERS[n % len(MARKERS)], ms=5, label=line.name)
+        Line2D([], [], color=colours[n], marker=_marker(n), ms=5, label=line.name)
         for n, line in enumerate(shown)
     ]
     if len(lines) > len(shown):
         handles.append(
             Line2D([], [], ls="", color=REFERENCE, label=f"and {len(lines) - len(shown)} more")
         )
+    heading = ", ".join(label(name) for name in others)
     legend = figure.legend(
         handles=handles,
-        title="\n".join(label(name) for name in others),
+        title=heading,
         loc="outside right upper",
         frameon=False,
         fontsize=8,
@@ -261,7 +272,7 @@ def _tell_lines(
     )
     legend.get_title().set_color(INK)
     longest = max(len(line.name) for line in shown)
-    widest = max(longest + 5, *(len(label(name)) for name in others))
+    widest = max(longest + 5, len(heading))
     figure.set_figwidth(figure.get_figwidth() + 0.3 + 0.062 * widest)
 
 
