@@ -134,6 +134,8 @@ def _of_dynamics(run: CampaignRun, base: Path) -> Cost:
             whole = time.perf_counter() - begun  # so short that it has ended
             basis = "measured as a whole"
             step = whole / MEASURED_STEPS
+    if run.options.get("springs") == "hessian" or run.options.get("quantum") == "harmonic":
+        basis += "; force constants not counted"
     if not at_rest:
         return Cost(whole, whole, basis)
     low, high = (RELAXED_AT_REST * number * step for number in RELAXATION)
