@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from alchemlip.campaigns.executors import Lane
     from alchemlip.campaigns.folder import CampaignFolder
     from alchemlip.campaigns.slurm import SlurmSettings
+    from alchemlip.campaigns.table import RunState
     from alchemlip.campaigns.worker import Outcome
 
 app = typer.Typer(
@@ -73,7 +74,9 @@ def plan(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Estimate the time of each run from a few time steps made now."
+            "--measure",
+            help="Estimate the time of each run from a few steps made now; a range where the "
+            "number of steps is not known in advance.",
         ),
     ] = False,
     json_: Json = False,
@@ -82,25 +85,26 @@ def plan(
 
     Example: alchemlip campaign plan mixing.yaml --measure
     """
-    from alchemlip.campaigns.cost import measured_seconds
+    from alchemlip.campaigns.cost import measured_costs
     from alchemlip.campaigns.description import read_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
     from alchemlip.campaigns.table import run_state
+    from alchemlip.cli.campaign_cost import cost_record, show_costs, shown_time
 
     campaign = read_campaign(file)
     runs = expand(campaign)
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     states = [run_state(folder, run) for run in runs]
-    seconds = measured_seconds(runs, campaign.base) if measure else []
+    costs = measured_costs(runs, campaign.base) if measure else []
     if json_:
         _print_json(
             [
                 {
                     **run.to_dict(),
                     "state": state.state,
-                    **({"seconds": seconds[number]} if measure else {}),
+                    **(cost_record(costs[number]) if measure else {}),
                 }
                 for number, (run, state) in enumerate(zip(runs, states, strict=True))
             ]
@@ -113,21 +117,13 @@ def plan(
             **{name: _shown(run.varied.get(name)) for name in columns},
             "seed": _shown(run.options.get("seed")),
             "state": state.state,
-            **({"minutes": f"{seconds[number] / 60.0:.1f}"} if measure else {}),
+            **({"time": shown_time(costs[number])} if measure else {}),
         }
         for number, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
     _table(rows, f"{len(runs)} runs of {campaign.command} in {folder.path}")
     if measure:
-        left = sum(
-            time
-            for time, state in zip(seconds, states, strict=True)
-            if state.state in ("begun", "waiting")
-        )
-        typer.echo(
-            f"About {left / 3600.0:.2f} h of one process with the threads of this one are left, "
-            "at the speed of some steps just made; begun runs count as a whole."
-        )
+        show_costs(costs, states)
 
 
 @app.command("run")
@@ -250,7 +246,7 @@ def status(folder: Folder, json_: Json = False) -> None:
         {
             "run": state.name,
             "state": state.state,
-            "done": "" if state.fraction is None else f"{state.fraction:.0%}",
+            "done": _done(state),
             "begun": str(state.attempts),
             "error": state.error,
         }
@@ -261,27 +257,58 @@ def status(folder: Folder, json_: Json = False) -> None:
 
 
 @app.command("collect")
-def collect(folder: Folder) -> None:
-    """Write one table of every run's varied options and results: table.csv and table.parquet.
+def collect(
+    folder: Folder,
+    plot: Annotated[
+        list[str],
+        typer.Option("--plot", help="A column of the table to draw; repeatable.", metavar="COLUMN"),
+    ] = [],
+    against: Annotated[
+        list[str],
+        typer.Option(
+            "--against",
+            help="What to draw it against: a varied option, a composition such as Na:K, or a "
+            "column; repeatable.",
+            metavar="COLUMN",
+        ),
+    ] = [],
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures.")] = True,
+) -> None:
+    """Write one table of every run's varied options and results, and draw them.
 
-    Runs with points, such as scans, also make points.csv and points.parquet.
+    table.csv and .parquet; of repeats the means.csv with standard errors; of runs with points, such
+    as scans, the points.csv; plots/*.png, the main results against every number that varied.
 
-    Example: alchemlip campaign collect campaign-mixing
+    Example: alchemlip campaign collect campaign-mixing --plot volume_A3 --against temperature
     """
     from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.means import means, repeated
     from alchemlip.campaigns.table import collected, collected_points, write_tables
 
     campaign = CampaignFolder(folder)
     runs = campaign.runs()
     rows = collected(campaign, runs)
     written = write_tables(campaign, "table", rows)
+    if repeated(runs):
+        written += write_tables(campaign, "means", means(runs, rows))
     points = collected_points(campaign, runs)
     if points:
         written += write_tables(campaign, "points", points)
+    if plots:
+        from alchemlip.campaigns.pictures import draw_campaign
+
+        written += draw_campaign(campaign.path, runs, rows, points, plot=plot, against=against)
     finished = sum(row["state"] == "finished" for row in rows)
     typer.echo(f"{finished} of {len(rows)} runs are finished: " + ", ".join(map(str, written)))
     if not any(file.suffix == ".parquet" for file in written):
         typer.echo("For parquet install alchemlip with the extra [freeenergy].")
+
+
+def _done(state: RunState) -> str:
+    if state.fraction is not None:
+        return f"{state.fraction:.0%}"
+    # How many a search takes is not known in advance.
+    return "" if state.points is None else f"{state.points} points"
 
 
 def _folder(out: Path | None, file: Path) -> Path:
