@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
@@ -89,10 +91,8 @@ class ThreadsOfProcess(Executor):
         """End the process: at once with ``cancel_futures``, else when its runs have ended."""
         with self._lock:
             if not self._closed and not self._broken:
-                try:
+                with suppress(OSError):  # gone already
                     self._connection.send(None)
-                except OSError:
-                    pass  # it is gone already
             self._closed = True
         if cancel_futures:
             self._process.terminate()
@@ -131,10 +131,6 @@ def _serve(connection: Connection, threads: int, parent: int) -> None:
         try:
             while (message := connection.recv()) is not None:
                 number, fn, args, kwargs = message
-                pool.submit(fn, *args, **kwargs).add_done_callback(
-                    lambda future, number=number: answer(number, future)
-                )
-        except (EOFError, OSError):
-            pass  # the other end is gone
-        except KeyboardInterrupt:
+                pool.submit(fn, *args, **kwargs).add_done_callback(partial(answer, number))
+        except (EOFError, OSError, KeyboardInterrupt):  # the other end is gone, or ends
             end_batches()
