@@ -1,9 +1,12 @@
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 BIN := .venv/bin
 BIN_MACE := .venv-mace/bin
+BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-icet setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
+.PHONY: setup setup-icet setup-mace setup-torch-sim demo test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
+	benchmark-torch-sim validate clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -28,6 +31,15 @@ setup-mace: .venv-mace/.installed
 	$(PYTHON) -m venv .venv-mace
 	$(BIN_MACE)/python $(PIP_INSTALL) --upgrade pip
 	$(BIN_MACE)/python $(PIP_INSTALL) --constraint constraints-mace.txt --editable '.[mace,chgnet,cueq,freeenergy,test]'
+	touch $@
+
+## setup-torch-sim: a third one, because torch-sim needs Python 3.12 (make PYTHON312=...)
+setup-torch-sim: .venv-torch-sim/.installed
+
+.venv-torch-sim/.installed: pyproject.toml constraints-torch-sim.txt
+	$(PYTHON312) -m venv .venv-torch-sim
+	$(BIN_TORCH_SIM)/python $(PIP_INSTALL) --upgrade pip
+	$(BIN_TORCH_SIM)/python $(PIP_INSTALL) --constraint constraints-torch-sim.txt --editable '.[sevennet,torch-sim]' pytest hypothesis
 	touch $@
 
 ## demo: Ce(1-x)Zr(x)O2 and Ce(1-x)Sn(x)O2, lattice parameter and energy against x
@@ -55,6 +67,10 @@ unit-mace: setup-mace
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
+## unit-torch-sim: mixtures in torch-sim, and the invariants on that Python; not part of `make test`
+unit-torch-sim: setup-torch-sim
+	$(BIN_TORCH_SIM)/python -m pytest tests/test_torch_sim.py tests/test_invariants.py
+
 ## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
@@ -63,6 +79,10 @@ benchmark: setup
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
 	$(BIN_MACE)/python benchmarks/mace_cost.py
+
+## benchmark-torch-sim: dynamics of 16 mixtures in torch-sim, in a batch and one by one (minutes)
+benchmark-torch-sim: setup-torch-sim
+	$(BIN_TORCH_SIM)/python benchmarks/torch_sim_throughput.py
 
 ## validate: slow physics against explicit supercells (tens of minutes)
 validate: setup-icet
@@ -78,4 +98,4 @@ validate: setup-icet
 	$(BIN)/python benchmarks/estimator_coverage.py
 
 clean:
-	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-mace .venv-torch-sim demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
