@@ -464,14 +464,15 @@ def _alive(process: int) -> bool:
 
 def test_the_measured_cost_is_that_of_the_run() -> None:
     """Steps of a run are alike: some tell the time of all, within what a busy machine adds."""
-    write(VACANCIES.replace("switch: 0.16", "switch: 0.6"))
+    write(VACANCIES.replace("switch: 0.08", "switch: 0.6"))
     planned = cli("plan", "mixing.yaml", "--measure", "--json")
     assert planned.exit_code == 0, planned.output
     seconds = {run["seconds"] for run in json.loads(planned.stdout)}
     assert len(seconds) == 1  # temperature and seed do not matter
     assert not Path("campaign-mixing").exists()
     _, _, todo = prepared(Path("mixing.yaml").read_text(), "campaign-mixing")
-    taken = perform(todo[0]).seconds
+    perform(todo[0])  # imports what only the end of a run needs
+    taken = perform(todo[1]).seconds
     assert 0.1 < seconds.pop() / taken < 10.0
 
 
