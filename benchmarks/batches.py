@@ -88,7 +88,7 @@ def dynamics_job(potential: AlchemicalPotential) -> tuple[Job, Job]:
 
     def one(folder: str, repeat: int) -> None:
         atoms = with_flat_composition(path.mixture, path.start).to_atoms()
-        atoms.calc = switched_calculator(potential, path)
+        atoms.calc = switched_calculator(path, potential)
         file = Path(folder) / f"{repeat}.sqlite"
         with RunRecord(file, "benchmark", {"repeat": repeat}) as record:
             recording = Recording(record, "repeat 0", 0)
@@ -114,7 +114,7 @@ def windows_job(potential: AlchemicalPotential) -> tuple[Job, Job]:
 
     def sample() -> None:
         atoms = with_flat_composition(path.mixture, path.start).to_atoms()
-        calculator = switched_calculator(potential, path)
+        calculator = switched_calculator(path, potential)
         with (
             TemporaryDirectory() as folder,
             RunRecord(Path(folder) / "run.sqlite", "benchmark", {}) as record,
