@@ -11,14 +11,14 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,test]'
 	touch $@
 
 ## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
 setup-icet: .venv/.icet
 
 .venv/.icet: .venv/.installed
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -55,10 +55,11 @@ unit-mace: setup-mace
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
 
-## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)
+## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations, of campaigns (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/campaign_overhead.py
 
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
@@ -76,6 +77,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_free_energies.py
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
+	$(BIN)/python benchmarks/campaign_cluster.py
 
 clean:
 	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 CAMPAIGN = HERE / "data" / "campaign_cluster.yaml"
 RESULTS = HERE / "results" / "campaign_cluster.json"
 WORKERS = 4
+RUN_S = 2.0
 PYTHON = [sys.executable, "-m"]
 ALCHEMLIP = [sys.executable, "-c", "import spring_crystal; from alchemlip.cli import main; main()"]
 
@@ -110,6 +111,10 @@ def finished(folder: CampaignFolder) -> int:
     return sum(folder.finished(run.name) for run in folder.runs())
 
 
+def folder_finished(folder: CampaignFolder) -> int:
+    return finished(folder) if (folder.path / "campaign.json").exists() else 0
+
+
 def at_work(folder: CampaignFolder) -> set[int]:
     """Return the processes that are at a run."""
     found = set()
@@ -137,9 +142,14 @@ def disturbed(work: Path, rng: np.random.Generator, mean_s: float) -> dict[str, 
         cluster.start()
         command = start(run_command(folder.path, "--scheduler", cluster.address), work / "run.log")
         while command.poll() is None:
+            # Whether the machine is fast or slow: after some time, or when some more runs have ended.
             due = time.monotonic() + rng.exponential(mean_s)
-            while command.poll() is None and time.monotonic() < due:
+            more = folder_finished(folder) + rng.geometric(0.6)
+            while (
+                command.poll() is None and time.monotonic() < due and folder_finished(folder) < more
+            ):
                 time.sleep(0.1)
+            time.sleep(rng.uniform(0.0, RUN_S))
             if command.poll() is not None or not (folder.path / "campaign.json").exists():
                 continue
             busy = at_work(folder)
