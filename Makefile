@@ -14,14 +14,14 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,test]'
 	touch $@
 
 ## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
 setup-icet: .venv/.icet
 
 .venv/.icet: .venv/.installed
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -71,10 +71,11 @@ unit-mace: setup-mace
 unit-torch-sim: setup-torch-sim
 	$(BIN_TORCH_SIM)/python -m pytest tests/test_torch_sim.py tests/test_invariants.py
 
-## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)
+## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations, of campaigns (minutes)
 benchmark: setup
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/campaign_overhead.py
 
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
@@ -96,6 +97,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_free_energies.py
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
+	$(BIN)/python benchmarks/campaign_cluster.py
 
 clean:
 	rm -rf .venv .venv-mace .venv-torch-sim demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

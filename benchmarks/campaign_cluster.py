@@ -5,7 +5,8 @@
 A scheduler and four worker processes, over sockets of this machine, do the forty runs of
 data/campaign_cluster.yaml by `alchemlip campaign run --scheduler`. At random moments a random worker gets
 SIGKILL and another one is started. Once half of the runs are finished the scheduler gets SIGKILL as well;
-it is started again with new workers, and the same command is given again. The records are compared with those of
+it is started again with new workers, and the same command is given again. The potential is a harmonic crystal, so
+that a run takes seconds. The records are compared with those of
 the same campaign run in one process (afterwards, or what is left of it).
 """
 
@@ -35,14 +36,24 @@ HERE = Path(__file__).parent
 CAMPAIGN = HERE / "data" / "campaign_cluster.yaml"
 RESULTS = HERE / "results" / "campaign_cluster.json"
 WORKERS = 4
+RUN_S = 2.0
 PYTHON = [sys.executable, "-m"]
-ALCHEMLIP = [sys.executable, "-c", "from alchemlip.cli import main; main()"]
+ALCHEMLIP = [sys.executable, "-c", "import spring_crystal; from alchemlip.cli import main; main()"]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of processes that find spring_crystal.py, on one thread."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
 
 
 def start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("ab") as stream:
-        return subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        return subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment())
 
 
 class Cluster:
@@ -70,6 +81,7 @@ class Cluster:
     def add_worker(self) -> None:
         command = [*PYTHON, "distributed.cli.dask_worker", self.address, "--nthreads", "1"]
         command += ["--no-nanny", "--no-dashboard", "--local-directory", str(self._folder / "dask")]
+        command += ["--preload", "spring_crystal"]
         self.workers.append(start(command, self._folder / "workers.log"))
 
     def kill_worker(self, number: int) -> int:
@@ -99,6 +111,10 @@ def finished(folder: CampaignFolder) -> int:
     return sum(folder.finished(run.name) for run in folder.runs())
 
 
+def folder_finished(folder: CampaignFolder) -> int:
+    return finished(folder) if (folder.path / "campaign.json").exists() else 0
+
+
 def at_work(folder: CampaignFolder) -> set[int]:
     """Return the processes that are at a run."""
     found = set()
@@ -120,14 +136,20 @@ def disturbed(work: Path, rng: np.random.Generator, mean_s: float) -> dict[str, 
     kills: list[dict[str, Any]] = []
     scheduler_kills = 0
     said = ""
+    command: subprocess.Popen[bytes] | None = None
     begun = time.monotonic()
     try:
         cluster.start()
         command = start(run_command(folder.path, "--scheduler", cluster.address), work / "run.log")
         while command.poll() is None:
+            # Whether the machine is fast or slow: after some time, or when some more runs have ended.
             due = time.monotonic() + rng.exponential(mean_s)
-            while command.poll() is None and time.monotonic() < due:
+            more = folder_finished(folder) + rng.geometric(0.6)
+            while (
+                command.poll() is None and time.monotonic() < due and folder_finished(folder) < more
+            ):
                 time.sleep(0.1)
+            time.sleep(rng.uniform(0.0, RUN_S))
             if command.poll() is not None or not (folder.path / "campaign.json").exists():
                 continue
             busy = at_work(folder)
@@ -157,6 +179,8 @@ def disturbed(work: Path, rng: np.random.Generator, mean_s: float) -> dict[str, 
                 f"the campaign ended with {command.returncode}: see {work / 'run.log'}"
             )
     finally:
+        if command is not None:
+            command.kill()
         cluster.stop()
     return {
         "seconds": time.monotonic() - begun,
@@ -258,7 +282,7 @@ def page(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--mean", type=float, default=20.0, help="time between kills, s")
+    parser.add_argument("--mean", type=float, default=25.0, help="time between kills, s")
     parser.add_argument("--work", type=Path, default=HERE / "runs" / "campaign_cluster")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no worker is left
@@ -267,7 +291,7 @@ def main() -> None:
         log.unlink()
     serial = CampaignFolder(given.work / "serial")
     kills = disturbed(given.work, np.random.default_rng(given.seed), given.mean)
-    subprocess.run(run_command(serial.path, "--threads", "1"), check=True)
+    subprocess.run(run_command(serial.path, "--threads", "1"), check=True, env=environment())
     found = {
         "environment": describe(),
         "serial_seconds": run_seconds(serial),

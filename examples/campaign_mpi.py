@@ -21,6 +21,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 
 
 def main() -> None:
+    """Run the campaign of a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     given = parser.parse_args()

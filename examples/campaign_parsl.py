@@ -23,6 +23,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 
 
 def main() -> None:
+    """Run the campaign of a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--workers", type=int, default=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -524,6 +525,23 @@ def test_two_at_once_are_refused() -> None:
     lock.release()
     assert "another process is at work" in str(refused.exception)
     assert cli("run", "mixing.yaml").exit_code == 0
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_refused(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in place of a lock would stay behind when its process is killed."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    write(ENERGIES)
+    refused = cli("run", "mixing.yaml")
+    assert isinstance(refused.exception, InputError)
+    assert "has no file locks" in str(refused.exception)
 
 
 def test_attempts_survive_a_line_that_was_cut_off() -> None:

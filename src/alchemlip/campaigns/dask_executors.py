@@ -64,7 +64,7 @@ def dask_workers(workers: int, threads: int = 1) -> Iterator[list[Lane]]:
         n_workers=workers,
         threads_per_worker=threads,
         processes=True,
-        dashboard_address=None,  # its port may be another cluster's
+        dashboard_address=":0",  # any free port: the usual one may be another cluster's
         memory_limit=0,  # runs share the memory as they need it
         silence_logs=logging.CRITICAL,
     ) as cluster:
@@ -106,7 +106,7 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
     def make() -> Executor:
         if not made:
             cluster = SLURMCluster(
-                scheduler_options={"dashboard_address": None},
+                scheduler_options={"dashboard_address": ":0"},
                 silence_logs=logging.CRITICAL,
                 **parameters,
             )
