@@ -3,7 +3,7 @@ BIN := .venv/bin
 BIN_MACE := .venv-mace/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-icet setup-mace demo test lint types unit unit-mace benchmark benchmark-mace validate clean
+.PHONY: setup setup-icet setup-mace demo docs test lint types unit unit-mace benchmark benchmark-mace validate clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -35,6 +35,14 @@ demo: setup
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Zr --out demo/CeO2-ZrO2
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Sn --out demo/CeO2-SnO2
 	@echo "Pictures: demo/CeO2-ZrO2/scan.png demo/CeO2-SnO2/scan.png"
+
+## docs: the site, docs/_build/html/index.html; a warning is an error
+docs: .venv/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs . docs/_build/html
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,docs,test]'
+	touch $@
 
 ## test: lint, types, tests in both environments
 test: lint types unit unit-mace
@@ -78,4 +86,4 @@ validate: setup-icet
 	$(BIN)/python benchmarks/estimator_coverage.py
 
 clean:
-	rm -rf .venv .venv-mace demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-mace demo docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
