@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "command_reference",
+    "docstrings",
     "front_door",
     "mathml",
     "settings_fields",
@@ -72,5 +73,6 @@ html_show_sourcelink = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 suppress_warnings = [
+    "ref.python",  # `dtype` of one class is not that of another
     "config.cache",  # the committed results are plain dictionaries and pickle well enough
 ]

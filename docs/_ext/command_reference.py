@@ -21,7 +21,9 @@ def reference() -> str:
 
     from alchemlip.cli import app
 
-    return "\n".join(line for name, command in commands(get_command(app)) for line in section(name, command))
+    return "\n".join(
+        line for name, command in commands(get_command(app)) for line in section(name, command)
+    )
 
 
 def commands(parent: Any, prefix: str = "alchemlip") -> Iterator[tuple[str, Any]]:
@@ -41,7 +43,10 @@ def section(name: str, command: Any) -> Iterator[str]:
     if hasattr(command, "commands"):
         return
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(argument.make_metavar() if hasattr(argument, "make_metavar") else argument.name.upper() for argument in arguments)
+    usage = " ".join(
+        argument.make_metavar() if hasattr(argument, "make_metavar") else argument.name.upper()
+        for argument in arguments
+    )
     yield from ("```text", f"{name} [OPTIONS] {usage}".rstrip(), "```", "")
     yield from ("| argument or option | default | |", "|---|---|---|")
     for parameter in command.params:

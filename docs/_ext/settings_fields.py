@@ -8,9 +8,7 @@ from pydantic import BaseModel
 from sphinx.application import Sphinx
 
 
-def add_fields(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def add_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Append the fields of a settings class to its docstring."""
     if what != "class" or not (isinstance(obj, type) and issubclass(obj, BaseModel)):
         return
