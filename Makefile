@@ -48,8 +48,8 @@ docs: .venv/.docs
 test: lint types unit unit-mace
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs/conf.py docs/_ext docs/images
 
 types: setup
 	$(BIN)/mypy

@@ -11,6 +11,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "docs" / "_ext"))
 sys.path.insert(0, str(REPOSITORY / "src"))
 
+from pygments.lexers.shell import BashLexer  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+
 from alchemlip import __version__  # noqa: E402
 
 project = "alchemlip"
@@ -59,6 +62,8 @@ autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has them
+autodoc_type_aliases = {name: name for name in ("FloatArray", "IntArray", "BoolArray", "Selection")}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 copybutton_exclude = ".linenos, .gp, .go"
@@ -76,3 +81,8 @@ suppress_warnings = [
     "ref.python",  # `dtype` of one class is not that of another
     "config.cache",  # the committed results are plain dictionaries and pickle well enough
 ]
+
+
+def setup(app: Sphinx) -> None:
+    """Show commands as a shell's: our console blocks have no prompt."""
+    app.add_lexer("console", BashLexer)

@@ -27,7 +27,7 @@ FENCE = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; ``<!-- not run: reason -->`` or ``<!-- needs: package -->`` may precede it."""
+    """A fenced block; ``<!-- not run: reason -->`` or ``<!-- needs: x -->`` may precede it."""
 
     language: str
     text: str

@@ -77,7 +77,7 @@ def default(parameter: Any) -> str:
         return "required"
     shown = parameter.show_default
     value = shown if isinstance(shown, str) else parameter.default
-    if value is None or value is False or value == [] or value == "":
+    if value is None or value is False or value in ([], ""):
         return ""
     if isinstance(value, list | tuple):
         value = " ".join(map(str, value))

@@ -6,8 +6,10 @@ stay as they are. Bars are absolute values.
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import groupby
+from textwrap import dedent
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -24,14 +26,23 @@ def prepare(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     for blank, group in groupby(text, key=lambda line: not line.strip()):
         paragraph = list(group)
         if not blank and (paragraph[0][:1] == " " or is_table(paragraph)):
-            prepared += ["::", "", *("    " + line for line in paragraph), ""]
+            prepared += literal(paragraph)
         elif not blank and any(line[:2] == "  " for line in paragraph[1:]):
             first = next(i for i, line in enumerate(paragraph) if line[:2] == "  ")
-            prepared += [*map(escaped, paragraph[:first]), "", "::", ""]
-            prepared += ["    " + line for line in paragraph[first:]]
+            prepared += [*map(escaped, paragraph[:first]), "", *literal(paragraph[first:])]
         else:
             prepared += map(escaped, paragraph)
     lines[:] = [*prepared, *map(escaped, sections)]
+
+
+def literal(paragraph: list[str]) -> list[str]:
+    """Return lines as a block of code, Python where they are."""
+    try:
+        ast.parse(dedent("\n".join(paragraph)))
+        language = "python"
+    except SyntaxError:
+        language = "text"
+    return [f".. code-block:: {language}", "", *("    " + line for line in paragraph), ""]
 
 
 def is_table(paragraph: list[str]) -> bool:

@@ -49,6 +49,7 @@ def site(axes: Axes, x: float, y: float, radius: float, look: Look) -> None:
 
 
 def disc(axes: Axes, x: float, y: float, radius: float, colour: str, look: Look) -> None:
+    """Draw a pure site or a node."""
     axes.add_patch(Circle((x, y), radius, fc=colour, ec=look.paper, lw=1.5))
 
 
@@ -132,7 +133,8 @@ def messages(axes: Axes, look: Look) -> None:
     axes.text(
         5.35,
         0.32,
-        "a message counts by $P(b\\ \\mathrm{at}\\ j\\,|\\,a\\ \\mathrm{at}\\ i)$,\nan energy by $p_{ia}$:  $E = \\sum p_{ia}\\,\\varepsilon_{ia}$",
+        "a message counts by $P(b\\ \\mathrm{at}\\ j\\,|\\,a\\ \\mathrm{at}\\ i)$,\n"
+        "an energy by $p_{ia}$:  $E = \\sum p_{ia}\\,\\varepsilon_{ia}$",
         ha="center",
         va="center",
         fontsize=10,
