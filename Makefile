@@ -62,6 +62,7 @@ unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest -n 2 --dist worksteal tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
+	$(BIN_MACE)/python -m pytest tests/test_docs.py -k "python_runs and mace"
 
 ## benchmark: cost of a mixed evaluation over the plain potential, of the engine over evaluations (minutes)
 benchmark: setup

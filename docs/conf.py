@@ -56,6 +56,7 @@ def committed_results() -> dict[str, Any]:
 myst_substitutions = {"results": committed_results()}
 
 default_role = "py:obj"
+autodoc_default_options = {"exclude-members": "model_config"}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"

@@ -38,16 +38,14 @@ def commands(parent: Any, prefix: str = "alchemlip") -> Iterator[tuple[str, Any]
 def section(name: str, command: Any) -> Iterator[str]:
     """Yield the Markdown lines of one command."""
     yield from (f"## {name}", "")
+    is_group = hasattr(command, "commands")
+    if not is_group:
+        arguments = [p.name.upper() for p in command.params if p.param_type_name == "argument"]
+        yield from ("```text", " ".join((name, *arguments, "[OPTIONS]")), "```", "")
     for paragraph in (command.help or "").strip().split("\n\n"):
         yield from (example(paragraph) or plain(paragraph), "")
-    if hasattr(command, "commands"):
+    if is_group:
         return
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(
-        argument.make_metavar() if hasattr(argument, "make_metavar") else argument.name.upper()
-        for argument in arguments
-    )
-    yield from ("```text", f"{name} [OPTIONS] {usage}".rstrip(), "```", "")
     yield from ("| argument or option | default | |", "|---|---|---|")
     for parameter in command.params:
         yield f"| {spelling(parameter)} | {default(parameter)} | {plain(parameter.help or '')} |"
@@ -59,7 +57,7 @@ def example(paragraph: str) -> str:
     found = re.match(r"Examples?:\s+(?=alchemlip)(.*)", paragraph, re.DOTALL)
     if not found:
         return ""
-    lines = re.sub(r"\s*\n\s*(?!alchemlip)", " ", found[1]).replace("\n", "\n")
+    lines = re.sub(r"\s*\n\s*(?!alchemlip)", " ", found[1])
     return f"```console\n{lines.strip()}\n```"
 
 
@@ -89,6 +87,7 @@ def plain(text: str) -> str:
     text = re.sub(r"\[/?(bold|italic|dim|[a-z]+ [a-z]+)\]", "", text)
     for sign in "\\|<>*_$":
         text = text.replace(sign, "\\" + sign)
+    text = re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", text)
     return re.sub(r"\s*\n\s*", " ", text)
 
 

@@ -12,6 +12,8 @@ def add_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     """Append the fields of a settings class to its docstring."""
     if what != "class" or not (isinstance(obj, type) and issubclass(obj, BaseModel)):
         return
+    if any(line.startswith(":ivar") for line in lines):
+        return  # its docstring has them
     lines.append("")
     for field, details in obj.model_fields.items():
         default = "required" if details.is_required() else f"default ``{details.default!r}``"
