@@ -5,7 +5,7 @@ BIN_MACE := .venv-mace/bin
 BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-icet setup-mace setup-torch-sim demo test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
+.PHONY: setup setup-icet setup-mace setup-torch-sim demo docs test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
 	benchmark-torch-sim validate clean
 
 ## setup: a virtual environment with pinned versions of everything
@@ -48,12 +48,20 @@ demo: setup
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Sn --out demo/CeO2-SnO2
 	@echo "Pictures: demo/CeO2-ZrO2/scan.png demo/CeO2-SnO2/scan.png"
 
+## docs: the site, docs/_build/html/index.html; a warning is an error
+docs: .venv/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs . docs/_build/html
+
+.venv/.docs: .venv/.installed
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,docs,test]'
+	touch $@
+
 ## test: lint, types, tests in both environments
 test: lint types unit unit-mace
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs/conf.py docs/_ext docs/images
 
 types: setup
 	$(BIN)/mypy
@@ -66,6 +74,7 @@ unit-mace: setup-mace
 	$(BIN_MACE)/python -m pytest -n 2 --dist worksteal tests/test_invariants.py tests/test_derivatives.py tests/test_embedding.py \
 		tests/test_mace.py tests/test_mace_products.py tests/test_trained_mace.py tests/test_switching_every_potential.py
 	$(BIN_MACE)/python -m pytest tests/test_disorder_hessian.py -k every_potential
+	$(BIN_MACE)/python -m pytest tests/test_docs.py -k "python_runs and mace"
 
 ## unit-torch-sim: mixtures in torch-sim, and the invariants on that Python; not part of `make test`
 unit-torch-sim: setup-torch-sim
@@ -100,4 +109,4 @@ validate: setup-icet
 	$(BIN)/python benchmarks/campaign_cluster.py
 
 clean:
-	rm -rf .venv .venv-mace .venv-torch-sim demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-mace .venv-torch-sim demo docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
