@@ -56,6 +56,8 @@ class LocalRelaxation:
         group: the disordered group.
         energy: of the supercell in eV, never positive.
         softest_mode: least eigenvalue of the force constants in eV/A^2, translations left out.
+        stiffness: (3 S - 3,) these eigenvalues, ascending; with strains among them if the cell
+            relaxed.
         method: of the derivatives, ``double_backward`` or ``differences``.
         note: why ``auto`` fell back on differences; empty otherwise.
     """
@@ -64,6 +66,7 @@ class LocalRelaxation:
     group: str
     energy: float
     softest_mode: float
+    stiffness: FloatArray
     method: str
     note: str = ""
 
@@ -150,6 +153,7 @@ def local_relaxation(
         group=chosen.name,
         energy=-0.5 * trace,
         softest_mode=float(values.min()),
+        stiffness=values,
         method=used,
         note=note,
     )
