@@ -57,6 +57,10 @@ def command(
             help="Quasi-harmonic free energy with local relaxation; needs --supercell.",
         ),
     ] = False,
+    displacement: Annotated[
+        float,
+        typer.Option("--displacement", help="Of the force constants of --vibrations, A."),
+    ] = 0.2,
     temperature: Annotated[
         list[float],
         typer.Option(
@@ -132,6 +136,7 @@ def command(
         bulk_modulus=bulk_modulus,
         local_relaxation=local_relaxation,
         vibrations=vibrations,
+        displacement=displacement,
         explicit=explicit,
         explicit_kind=explicit_kind,
         explicit_relax=explicit_relax,
@@ -283,7 +288,10 @@ def _vibrational_results(
     def harmonic(temperature: float) -> Any:
         return fit_vibrational_mixing(x, crystals, temperature, share, expansion=False)
 
-    critical = consolute_point(harmonic)
+    try:
+        critical = consolute_point(harmonic)
+    except InputError as error:
+        return {"vibrations_note": str(error)}
     results: dict[str, Any] = {
         "harmonic_critical_composition": critical[0] if critical else None,
         "harmonic_critical_temperature_K": critical[1] if critical else None,

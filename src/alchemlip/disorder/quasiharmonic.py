@@ -13,7 +13,8 @@ m          masses of the species, each weighted by its occupancy
 
 In the classical limit masses and force constants separate: det D = det A / prod m^3. So no mean
 mass enters, and masses drop out of mixing exactly, as they must. The mean over the 3N - 3 modes of
-the supercell stands for that of the infinite crystal. Left out: quantum effects, anharmonicity at
+the supercell stands for that of the infinite crystal. The force constants are differences of forces
+over displacements of thermal size. Left out: quantum effects, anharmonicity at
 constant volume, and the spread of force constants among the sites of a real arrangement.
 """
 
@@ -44,8 +45,10 @@ from alchemlip.species import VACANCY, species_mass, species_number
 if TYPE_CHECKING:
     from alchemlip.potential import AlchemicalPotential
 
-EXPANSIONS = (-0.02, 0.02, 0.06, 0.10)
+EXPANSIONS = (-0.04, 0.0, 0.04, 0.08, 0.12)
 """Relative changes of the volume."""
+DISPLACEMENT = 0.2
+"""Of the force constants, in Angstrom: that of an atom in a salt at some hundred K."""
 FEWEST_VOLUMES = 4
 """A cubic in V^(-2/3), Birch and Murnaghan's form, has as many coefficients."""
 
@@ -156,6 +159,7 @@ def quasi_harmonic(
     *,
     expansions: Sequence[float] = EXPANSIONS,
     order: Order = "second",
+    displacement: float | None = DISPLACEMENT,
     relaxation: RelaxationSettings | None = None,
 ) -> QuasiHarmonicCrystal:
     """Return a crystal's energies and stiffness at several volumes; a mixed one is a random alloy.
@@ -170,6 +174,9 @@ def quasi_harmonic(
         expansions: relative changes of the volume, ascending; where the crystal is not stable any
             more, larger ones are left out.
         order: as in `random_alloy`.
+        displacement: force constants by central differences of so many Angstrom, best of the size
+            of thermal motion: the curvature of a learned surface at the ideal sites themselves may
+            wiggle with the volume. None: the exact curvature.
         relaxation: of the atoms; its cell is not used.
 
     Raises:
@@ -195,7 +202,7 @@ def quasi_harmonic(
         at_volume = with_volume(mixture, start * (1.0 + expansion))
         at_volume = relax(at_volume, potential, fixed).mixture
         try:
-            at_rest = _at_rest(at_volume, potential, repeats, order)
+            at_rest = _at_rest(at_volume, potential, repeats, order, displacement)
         except InputError as error:
             if len(found) < FEWEST_VOLUMES:
                 raise
@@ -232,7 +239,11 @@ def fit_vibrational_mixing(
 
 
 def _at_rest(
-    mixture: Mixture, potential: AlchemicalPotential, repeats: Repeats, order: Order
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    repeats: Repeats,
+    order: Order,
+    displacement: float | None,
 ) -> tuple[float, float, float]:
     """Return energy and local relaxation in eV per site, and the mean logarithm of stiffness."""
     from alchemlip.freeenergy.harmonic import mixture_force_constants
@@ -241,10 +252,11 @@ def _at_rest(
     if all(len(site) == 1 for site in mixture.occupancies()):
         energy = potential.evaluate(mixture, composition_gradient=False).energy / mixture.n_sites
         gained = 0.0
-        stiffness, _ = stable_modes(mixture_force_constants(large, potential), large.n_sites)
+        matrix = mixture_force_constants(large, potential, displacement_A=displacement)
+        stiffness, _ = stable_modes(matrix, large.n_sites)
     else:
         alloy = random_alloy(mixture, potential, repeats=repeats, order=order)
-        relaxed = local_relaxation(large, potential)
+        relaxed = local_relaxation(large, potential, displacement=displacement)
         gained = relaxed.energy / large.n_sites
         energy = alloy.random_energy / mixture.n_sites + gained
         stiffness = relaxed.stiffness

@@ -22,7 +22,7 @@ from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.disorder.mixing import mixing_energies
-from alchemlip.disorder.quasiharmonic import quasi_harmonic
+from alchemlip.disorder.quasiharmonic import DISPLACEMENT, quasi_harmonic
 from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
@@ -53,6 +53,9 @@ class DisorderSettings(BaseModel):
     bulk_modulus: bool = Field(default=False, description="volume and bulk modulus of E_random")
     local_relaxation: bool = Field(default=False, description="relaxation around neighbours")
     vibrations: bool = Field(default=False, description="quasi-harmonic, of the mean field")
+    displacement: float = Field(
+        default=DISPLACEMENT, gt=0, le=1, description="of the force constants of vibrations, A"
+    )
     explicit: int = Field(default=0, ge=0, description="number of explicit supercells")
     explicit_kind: Literal["random", "sqs"] = Field(default="random")
     explicit_relax: bool = Field(default=False, description="also relax the explicit supercells")
@@ -282,7 +285,12 @@ def _quasi_harmonic(
     begin = perf_counter()
     try:
         crystal = quasi_harmonic(
-            mixture, potential, settings.supercell, order=settings.order, relaxation=relaxation
+            mixture,
+            potential,
+            settings.supercell,
+            order=settings.order,
+            displacement=settings.displacement,
+            relaxation=relaxation,
         )
     except InputError as error:
         return {"quasi_harmonic": None, "quasi_harmonic_note": str(error)}
