@@ -15,13 +15,19 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from ase.units import kB
 from matplotlib.figure import Figure
 
 from alchemlip.disorder.mixing import BinaryMixing, consolute_point, fit_mixing
-from alchemlip.disorder.quasiharmonic import QuasiHarmonicCrystal, fit_vibrational_mixing
+from alchemlip.disorder.quasiharmonic import (
+    DISPLACEMENT,
+    QuasiHarmonicCrystal,
+    fit_vibrational_mixing,
+)
 from alchemlip.errors import InputError
 
 Row = dict[str, str]
@@ -29,9 +35,11 @@ ORDER = 3
 """Redlich-Kister coefficients."""
 DRAWS = 400
 """Of the supercells' means within their errors, for the error of a consolute temperature."""
+DRAWS_OF_FITS = 20
+"""The same where every temperature needs a fit."""
 HOTTEST = 6000.0
 INK, BEST, FAINT = "#1f2933", "#c2410c", "#9aa5b1"
-LEVELS = ("#9aa5b1", "#1b6ca8", "#6d5aa8", "#2f855a", "#c2410c", "#b7791f")
+LEVELS = ("#9aa5b1", "#1b6ca8", "#6d5aa8", "#2f855a", "#b7791f", "#0e7490", "#7f1d1d")
 
 
 @dataclass(frozen=True)
@@ -103,24 +111,44 @@ class Supercells:
 
 def supercells(rows: Sequence[Row], fraction: float) -> Supercells | None:
     """Return the relaxed supercells of a table, measured from its ideal ends."""
-    found = []
+    found: dict[float, list[tuple[int, float, float]]] = {}
     for row in rows:
         energy = number(row, "explicit_relaxed_energy_eV_per_atom")
         if energy is None:
             continue
         line = float(row["random_energy_eV_per_atom"]) - float(row["mixing_energy_eV_per_atom"])
-        x = composition(row)
         error = number(row, "explicit_relaxed_standard_error_eV_per_atom") or 0.0
-        found.append((x, energy - line, error))
-    return Supercells(*np.array(sorted(found)).T, fraction) if found else None
+        cells = int(float(row["explicit_cells"]))
+        found.setdefault(composition(row), []).append((cells, energy - line, error))
+    if not found:
+        return None
+    x = sorted(found)
+    counts, means, squares = [], [], 0.0
+    for value in x:
+        n, mean, error = np.array(found[value]).T
+        counts.append(float(n.sum()))
+        means.append(float(n @ mean / n.sum()))
+        squares += float((n * (n - 1.0) * error**2 + n * (mean - means[-1]) ** 2).sum())
+    # Few cells a composition: one variance for all of them.
+    variance = squares / (sum(counts) - len(counts))
+    errors = np.sqrt(variance / np.array(counts))
+    return Supercells(np.array(x), np.array(means), errors, fraction)
 
 
-def vibrational(x: Sequence[float], crystals: Sequence[QuasiHarmonicCrystal], fraction: float):
-    """Return the curve of F_vib of mixing alone, each crystal at the volume of least energy."""
+def vibrational(
+    x: Sequence[float],
+    crystals: Sequence[QuasiHarmonicCrystal],
+    fraction: float,
+    expansion: bool,
+) -> Callable[[float], BinaryMixing]:
+    """Return F of mixing at a temperature beyond the energies of the atoms at rest."""
+    rest = static_curve(x, crystals, fraction)
 
+    @cache
     def at(temperature: float) -> BinaryMixing:
-        whole = fit_vibrational_mixing(x, crystals, temperature, fraction, expansion=False)
-        rest = static_curve(x, crystals, fraction)
+        whole = fit_vibrational_mixing(
+            x, crystals, temperature, fraction, expansion=expansion, order=ORDER
+        )
         return BinaryMixing(whole.coefficients - rest.coefficients, fraction)
 
     return at
@@ -132,7 +160,7 @@ def static_curve(
     """Return the mixing energy at rest, local relaxation to second order included."""
     energies = np.array([item.energy() for item in crystals])
     ends = energies[0] + np.array(x) * (energies[-1] - energies[0])
-    return fit_mixing(x, energies - ends, fraction)
+    return fit_mixing(x, energies - ends, fraction, ORDER)
 
 
 def hottest_crystal(crystals: Sequence[QuasiHarmonicCrystal]) -> float:
@@ -147,40 +175,55 @@ def hottest_crystal(crystals: Sequence[QuasiHarmonicCrystal]) -> float:
     return temperature
 
 
-def levels_of(rows: Sequence[Row], fraction: float) -> list[Level]:
-    """Return all levels of theory that a table allows, the best last."""
+def vibrating(rows: Sequence[Row]) -> dict[str, tuple[list[float], list[QuasiHarmonicCrystal]]]:
+    """Return compositions and crystals of every run with vibrations, by its displacement in A."""
+    found: dict[str, dict[float, QuasiHarmonicCrystal]] = {}
+    for row in rows:
+        if row.get("quasi_harmonic.log_mass"):
+            displacement = row.get("displacement") or str(DISPLACEMENT)
+            found.setdefault(displacement, {})[composition(row)] = crystal(row)
+    return {
+        displacement: (sorted(held), [held[x] for x in sorted(held)])
+        for displacement, held in sorted(found.items())
+    }
+
+
+def levels_of(rows: Sequence[Row], fraction: float, own: float | None) -> list[Level]:
+    """Return all levels of theory that a table allows, the best last.
+
+    Args:
+        rows: of the table.
+        fraction: disordered sites over all sites.
+        own: mean logarithm of the stiffness of a relaxed supercell at x = 1/2, if known.
+    """
     rng = np.random.default_rng(0)
-    unique = {composition(row): row for row in rows}
-    levels = static_levels(list(unique.values()), fraction)
-    held = {composition(row): crystal(row) for row in rows if row.get("quasi_harmonic.log_mass")}
-    x = sorted(held)
-    crystals = [held[value] for value in x]
-    if crystals:
-        static = static_curve(x, crystals, fraction)
-        levels.append(Level("+ local relaxation, second order", constant(static)))
+    levels = static_levels(rows, fraction)
+    sets = vibrating(rows)
+    for displacement, (x, crystals) in sets.items():
+        name = f"relaxed to second order ({displacement} Å)"
+        levels.append(Level(name, constant(static_curve(x, crystals, fraction))))
     cells = supercells(rows, fraction)
     if cells:
         levels.append(supercell_level("relaxed supercells", cells, None, rng))
-    if crystals:
-        shake = vibrational(x, crystals, fraction)
-        limit = hottest_crystal(crystals)
-        levels.append(
-            Level(
-                "second order, quasi-harmonic",
-                lambda t: fit_vibrational_mixing(x, crystals, t, fraction),
-                limit,
-            )
-        )
-        levels.append(
-            Level(
-                "second order, harmonic vibrations",
-                lambda t: fit_vibrational_mixing(x, crystals, t, fraction, expansion=False),
-            )
-        )
-        if cells:
-            levels.append(
-                supercell_level("relaxed supercells, harmonic vibrations", cells, shake, rng)
-            )
+    for expansion, kind in ((True, "quasi-harmonic"), (False, "harmonic")):
+        for displacement, (x, crystals) in sets.items():
+            limit = hottest_crystal(crystals) if expansion else HOTTEST
+            at = vibrational(x, crystals, fraction, expansion)
+            if cells:
+                name = f"supercells, {kind} mean field ({displacement} Å)"
+                levels.append(supercell_level(name, cells, at, rng, limit))
+    if sets and cells and own is not None:
+        x, crystals = next(iter(sets.values()))
+        ends = [crystals[0].log_stiffness_at_rest(), crystals[-1].log_stiffness_at_rest()]
+        excess = own - 0.5 * (ends[0] + ends[1])
+
+        def at(temperature: float) -> BinaryMixing:
+            # Known at x = 1/2 alone: a regular solution's x (1 - x).
+            coefficients = np.zeros(ORDER)
+            coefficients[0] = 4.0 * 1.5 * kB * temperature * excess
+            return BinaryMixing(coefficients, fraction)
+
+        levels.append(supercell_level("supercells, their own vibrations", cells, at, rng))
     return levels
 
 
@@ -189,6 +232,7 @@ def supercell_level(
     cells: Supercells,
     vibrations: Callable[[float], BinaryMixing] | None,
     rng: np.random.Generator,
+    hottest: float = HOTTEST,
 ) -> Level:
     """Return a level that stands on supercells, with the error of its consolute temperature."""
 
@@ -204,9 +248,12 @@ def supercell_level(
     if vibrations is None:
         drawn = [cells.curve(rng).critical_point() for _ in range(DRAWS)]
     else:
-        drawn = [consolute_point(added(cells.curve(rng)), highest=HOTTEST) for _ in range(20)]
+        drawn = [
+            consolute_point(added(cells.curve(rng)), highest=hottest) for _ in range(DRAWS_OF_FITS)
+        ]
     found = [point[1] for point in drawn if point is not None]
-    return Level(name, added(cells.curve()), error=float(np.std(found)) if found else None)
+    error = float(np.std(found)) if found else None
+    return Level(name, added(cells.curve()), hottest, error)
 
 
 def describe(level: Level, temperatures: Sequence[float]) -> dict[str, object]:
@@ -278,7 +325,7 @@ def draw(
     file: Path,
 ) -> None:
     """Draw F_mix(x, T) of the best level, and the gaps of all; ``other``: as of `solvus`."""
-    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     best = levels[-1]
     grid = np.linspace(0.0, 1.0, 401)
@@ -293,14 +340,14 @@ def draw(
     left.axhline(0.0, color=FAINT, lw=0.8, ls="--")
     left.set_ylabel("free energy of mixing (meV/site)")
     left.set_title(best.name, fontsize=9, color=INK)
-    left.legend(frameon=False, fontsize=8, ncols=2, loc="best")
+    left.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     for index, (level, result) in enumerate(zip(levels, results, strict=True)):
         top = result["consolute_temperature_K"] or level.hottest
-        if not isinstance(top, float) or top >= HOTTEST:
+        if result["consolute_temperature_K"] is None:
             continue
         at, binodal, spinodal = boundary(level, top)
         last = level is best
-        colour = BEST if last else LEVELS[index % 4]
+        colour = BEST if last else LEVELS[index % len(LEVELS)]
         for side in (0, 1) if len(at) else ():
             label = level.name if side == 0 else None
             right.plot(binodal[:, side], at, color=colour, lw=2.2 if last else 1.2, label=label)
@@ -317,8 +364,10 @@ def draw(
         label = "experiment" if index == 0 else None
         right.plot(x, temperature, "*", color=INK, ms=9, label=label)
     right.set_ylabel("temperature (K)")
-    right.set_ylim(0.0, right.get_ylim()[1] * 1.4)
-    right.legend(frameon=False, fontsize=7.5, loc="upper center", ncols=2)
+    right.set_ylim(bottom=0.0)
+    right.legend(
+        frameon=False, fontsize=7.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13)
+    )
     for axis in (left, right):
         axis.set_xlabel(f"x, from {components[0]} (0) to {components[1]} (1)")
         axis.set_xlim(0.0, 1.0)
@@ -337,6 +386,7 @@ def main() -> None:
     parser.add_argument("--temperatures", type=float, nargs="+", required=True, help="K")
     parser.add_argument("--end", type=Path, help="table.csv with a lower state of the second end")
     parser.add_argument("--end-name", default="the relaxed end", help="what it is called")
+    parser.add_argument("--vibrations", type=Path, help="of a supercell, supercell_vibrations.py")
     parser.add_argument("--mark", action="append", default=[], help="measured x,T; repeatable")
     parser.add_argument("--out", type=Path, required=True, help="of OUT.json and OUT.png")
     options = parser.parse_args()
@@ -346,7 +396,10 @@ def main() -> None:
         (end,) = csv.DictReader(options.end.open())
         pure = next(row for row in rows if composition(row) == 1.0)
         lower = float(pure["random_energy_eV_per_atom"]) - float(end["energy_eV_per_atom"])
-    levels = levels_of(rows, options.fraction)
+    own = None
+    if options.vibrations:
+        own = float(json.loads(options.vibrations.read_text())["log_stiffness"])
+    levels = levels_of(rows, options.fraction, own)
     results = [describe(level, options.temperatures) for level in levels]
     other = (options.end_name, lower) if options.end else None
     marks = [tuple(map(float, mark.split(","))) for mark in options.mark]

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,12 +85,11 @@ class QuasiHarmonicCrystal:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> QuasiHarmonicCrystal:
         """Return the crystal of `to_dict`."""
-        return cls(
-            **{
-                name: np.array(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
+        plain: dict[str, Any] = {
+            name: np.array(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**plain)
 
     def free_energy(self, temperature_K: float, *, expansion: bool = True) -> float:
         """Return the classical free energy in eV, without entropy of mixing.
@@ -108,6 +108,11 @@ class QuasiHarmonicCrystal:
         """Return the energy of the atoms at rest in eV, at its best volume."""
         return float(self._at(self.volume(0.0), 0.0))
 
+    def log_stiffness_at_rest(self) -> float:
+        """Return the mean of ln(eigenvalue / (eV/A^2)) at the volume of least energy."""
+        reduced = (self.volume(0.0) / self.volumes[0]) ** (-2.0 / 3.0)
+        return float(self._fits[1](reduced))
+
     def volume(self, temperature_K: float) -> float:
         """Return the volume of least free energy in A^3; at 0 K that of least energy.
 
@@ -117,7 +122,7 @@ class QuasiHarmonicCrystal:
         low, high = float(self.volumes[0]), float(self.volumes[-1])
         # The first minimum from below: far above it every crystal falls apart.
         grid = np.linspace(low, high, 401)
-        values = np.array([self._at(volume, temperature_K) for volume in grid])
+        values = self._at(grid, temperature_K)
         rising = np.flatnonzero(np.diff(values) > 0.0)
         if not len(rising) or rising[0] == 0:
             end = "largest" if not len(rising) else "smallest"
@@ -128,22 +133,22 @@ class QuasiHarmonicCrystal:
             )
         bounds = (grid[rising[0] - 1], grid[rising[0] + 1])
         found = minimize_scalar(
-            lambda volume: self._at(volume, temperature_K), bounds=bounds, method="bounded",
+            lambda volume: float(self._at(volume, temperature_K)), bounds=bounds, method="bounded",
             options={"xatol": 1e-8},
         )  # fmt: skip
         return float(found.x)
 
-    def _at(self, volume: float, temperature_K: float) -> float:
+    def _at(self, volume: npt.ArrayLike, temperature_K: float) -> FloatArray:
         energy, stiffness = self._fits
-        reduced = (volume / self.volumes[0]) ** (-2.0 / 3.0)
-        value = float(energy(reduced))
+        reduced = (np.asarray(volume) / self.volumes[0]) ** (-2.0 / 3.0)
+        value = np.asarray(energy(reduced), dtype=np.float64)
         if temperature_K == 0.0:
             return value
         kT = thermal_energy(temperature_K)
-        mean_log = 0.5 * float(stiffness(reduced)) - 0.5 * self.log_mass + np.log(HBAR / kT)
-        return value + 3.0 * kT * float(mean_log)
+        mean_log = 0.5 * stiffness(reduced) - 0.5 * self.log_mass + np.log(HBAR / kT)
+        return np.asarray(value + 3.0 * kT * mean_log, dtype=np.float64)
 
-    @property
+    @cached_property
     def _fits(self) -> tuple[Polynomial, Polynomial]:
         reduced = (self.volumes / self.volumes[0]) ** (-2.0 / 3.0)
         return (
@@ -209,7 +214,8 @@ def quasi_harmonic(
             note = f"no volumes from {100 * expansion:+g} % on: {error}"
             break
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
-    return QuasiHarmonicCrystal(*np.array(found).T, _log_mass(mixture), note)
+    at, energies, gained, stiffness = np.array(found).T
+    return QuasiHarmonicCrystal(at, energies, gained, stiffness, _log_mass(mixture), note)
 
 
 def fit_vibrational_mixing(
@@ -219,6 +225,7 @@ def fit_vibrational_mixing(
     disordered_fraction: float = 1.0,
     *,
     expansion: bool = True,
+    order: int | None = None,
 ) -> BinaryMixing:
     """Return a smooth free energy of mixing of two components with vibrations.
 
@@ -228,6 +235,7 @@ def fit_vibrational_mixing(
         temperature_K: at which the curve's energy is E + F_vib; entropy of mixing comes on top.
         disordered_fraction: disordered sites over all sites.
         expansion: as in `QuasiHarmonicCrystal.free_energy`.
+        order: as in `fit_mixing`.
 
     Raises:
         InputError: if an end is missing, or a crystal has no free energy at this temperature.
@@ -235,7 +243,7 @@ def fit_vibrational_mixing(
     x = np.asarray(x, dtype=float)
     values = np.array([c.free_energy(temperature_K, expansion=expansion) for c in crystals])
     above = mixing_energies(np.stack([1.0 - x, x], axis=-1), values)
-    return fit_mixing(x, above, disordered_fraction)
+    return fit_mixing(x, above, disordered_fraction, order)
 
 
 def _at_rest(
