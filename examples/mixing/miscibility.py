@@ -1,7 +1,7 @@
 """Free energy of mixing and miscibility gap from the collected points of a campaign.
 
     python miscibility.py campaign-NaCl-KCl/points.csv --components NaCl KCl --fraction 0.5 \
-        --temperatures 300 400 500 600 700 --out NaCl-KCl
+        --temperatures 300 500 765 900 1050 --out NaCl-KCl
 
 Writes OUT.json, with the consolute point of every level of theory that the points allow, and
 OUT.png. Energies are in eV per lattice site, x the weight of the second component.
