@@ -146,7 +146,7 @@ def test_the_job_asks_for_what_the_settings_say() -> None:
     from alchemlip.campaigns.slurm import job_parameters
 
     parameters = {**job_parameters(read_slurm("slurm.yaml"), Path("logs")), "interface": None}
-    with cluster.SLURMCluster(scheduler_options={"dashboard_address": None}, **parameters) as made:
+    with cluster.SLURMCluster(scheduler_options={"dashboard_address": ":0"}, **parameters) as made:
         submitted = made.job_script()
     unnamed = [
         re.sub(r"tcp://\S+|--name \S+| --interface ib0", "", text) for text in (script, submitted)
@@ -249,6 +249,26 @@ def test_a_job_that_slurm_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         slurm_cluster(settings(interface="lo"), folder.job_logs) as lanes,
     ):
         run_campaign(read_campaign("campaign.yaml"), lanes, folder)
+
+
+def test_jobs_that_end_before_a_worker_begins(
+    queue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(dask_executors, "RENEWAL_S", 0.5)
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.write_text(
+        '#!/bin/sh\nfor f in "$FAKE_SLURM"/*.pid; do ps -o pid= -p $(cat $f); done\nexit 0\n'
+    )
+    squeue.chmod(stat.S_IRWXU)
+    folder = CampaignFolder("out")
+    wrong = settings(interface="lo", job_script_prologue=["exit 3"])
+    with (
+        pytest.raises(InputError, match=r"jobs ended before a worker began: .*logs/jobs"),
+        slurm_cluster(wrong, folder.job_logs) as lanes,
+    ):
+        run_campaign(read_campaign("campaign.yaml"), lanes, folder)
+    assert not any(folder.attempts(item.name).begun for item in folder.runs())
 
 
 def test_workers_on_this_machine_are_replaced(tmp_path: Path, monkeypatch: Any) -> None:

@@ -172,6 +172,9 @@ class _Execution:
                 done, _ = wait(self.at_work, timeout=BUSY_WAIT_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._settle(future)
+                if not done:
+                    for lane in self.lanes:
+                        lane.plan.watch()
                 if not self.at_work and not self.queue and self.waiting:
                     time.sleep(0.1 * BUSY_WAIT_S)
         finally:

@@ -36,12 +36,15 @@ class Lane:
     Attributes:
         make: makes the executor.
         width: how many runs are submitted at a time.
-        check: raises `InputError` if what the executor relies on is gone for good.
+        check: raises `InputError` if what the executor relies on is gone for good; called when a
+            run was lost.
+        watch: raises `InputError` if the executor will never begin a run; called while none ends.
     """
 
     make: Callable[[], Executor]
     width: int = 1
     check: Callable[[], None] = lambda: None
+    watch: Callable[[], None] = lambda: None
 
 
 def in_this_process() -> list[Lane]:
