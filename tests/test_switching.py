@@ -318,7 +318,7 @@ def test_works_that_differ_by_rounding_are_drawn() -> None:
     from alchemlip.freeenergy.estimators import estimate_from_work
     from alchemlip.freeenergy.plotting import draw_works
 
-    works = 9.0 + 1e-14 * np.arange(12)
+    works = np.where(np.arange(12) % 2, 9.0, np.nextafter(9.0, 10.0))
     axis = Figure().subplots()
     estimate = estimate_from_work(works, -works, 300.0, np.random.default_rng(0))
     draw_works(axis, works, -works, estimate)
