@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from alchemlip.campaigns import dask_executors
 from alchemlip.campaigns.dask_executors import dask_workers, slurm_cluster
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.execution import run_campaign
-from alchemlip.campaigns.executors import in_this_process
+from alchemlip.campaigns.executors import Lane, in_this_process
 from alchemlip.campaigns.expansion import expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.slurm import SlurmSettings, job_script, read_slurm
@@ -377,6 +378,28 @@ def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(refused.exception, InputError)
     assert "SLURM's command sbatch, which is not on the PATH" in str(refused.exception)
     assert not Path("campaign-campaign").exists()
+
+
+def test_what_is_lost_is_told_and_not_what_follows_from_it() -> None:
+    """Dask's executor cannot be shut down any more once its scheduler is gone."""
+
+    class Lost(ThreadPoolExecutor):
+        def submit(self, *_: Any) -> Future[Any]:  # type: ignore[override]
+            future: Future[Any] = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+        def shutdown(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("the client is closed")
+
+    def check() -> None:
+        raise InputError("the scheduler no longer answers")
+
+    with pytest.raises(InputError, match="no longer answers"):
+        run_campaign(
+            read_campaign("campaign.yaml"), [Lane(Lost, check=check)], CampaignFolder("out")
+        )
 
 
 def test_a_structure_changed_while_the_campaign_runs() -> None:

@@ -141,7 +141,9 @@ class _Lane:
 
     def drop(self) -> None:
         if self.executor is not None:
-            self.executor.shutdown(wait=False)
+            # Dask's complains without its scheduler; what is told is why the campaign ended.
+            with suppress(Exception):
+                self.executor.shutdown(wait=False)
         self.executor = None
 
 
