@@ -23,7 +23,7 @@ from alchemlip.campaigns import dask_executors
 from alchemlip.campaigns.dask_executors import dask_workers, slurm_cluster
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.execution import run_campaign
-from alchemlip.campaigns.executors import Lane, in_this_process
+from alchemlip.campaigns.executors import InThisProcess, Lane, in_this_process
 from alchemlip.campaigns.expansion import expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.slurm import SlurmSettings, job_script, read_slurm
@@ -400,6 +400,24 @@ def test_what_is_lost_is_told_and_not_what_follows_from_it() -> None:
         run_campaign(
             read_campaign("campaign.yaml"), [Lane(Lost, check=check)], CampaignFolder("out")
         )
+
+
+def test_a_run_that_waited_where_workers_died_is_no_failure() -> None:
+    left = [KeyError("died")] * 4
+
+    class Dying(InThisProcess):
+        def submit(self, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+            if not left:
+                return super().submit(*arguments)
+            future: Future[Any] = Future()
+            future.set_exception(left.pop())
+            return future
+
+    folder = CampaignFolder("out")
+    tally = run_campaign(read_campaign("campaign.yaml"), [Lane(Dying, lost=(KeyError,))], folder)
+    assert len(tally.finished) == 6
+    assert not left
+    assert not any(folder.attempts(item.name).failures for item in folder.runs())
 
 
 def test_a_structure_changed_while_the_campaign_runs() -> None:

@@ -128,7 +128,7 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
             )
 
     try:
-        yield [Lane(make, max(2 * settings.workers, LEAST_WIDTH), watch=watch)]
+        yield [Lane(make, max(2 * settings.workers, LEAST_WIDTH), watch=watch, lost=_lost())]
     finally:
         over.set()
         for item in reversed(made):
@@ -209,7 +209,13 @@ def _lane(client: Any, name: str, width: int) -> Lane:
                 "again, and run the campaign again; what is finished is kept"
             )
 
-    return Lane(make, width, check)
+    return Lane(make, width, check, lost=_lost())
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    from distributed import KilledWorker
+
+    return (KilledWorker,)
 
 
 def _missing(flag: str, package: str, extra: str) -> str:

@@ -235,8 +235,9 @@ class _Execution:
         except Exception as error:
             lane.plan.check()
             # The executor's own: perform returns the run's errors. Dask raises KilledWorker when
-            # several workers died under a run.
-            if self.folder.attempts(job.name).begun == begun:
+            # several workers died that held a run, which may only have waited there.
+            lost = isinstance(error, lane.plan.lost)
+            if not lost and self.folder.attempts(job.name).begun == begun:
                 self.folder.note(job.name, "begun", process=os.getpid())
                 self.folder.note(job.name, "failed", error=f"{type(error).__name__}: {error}")
         if outcome is None:

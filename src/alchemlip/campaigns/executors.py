@@ -39,12 +39,14 @@ class Lane:
         check: raises `InputError` if what the executor relies on is gone for good; called when a
             run was lost.
         watch: raises `InputError` if the executor will never begin a run; called while none ends.
+        lost: errors of the executor that say no more than that workers died.
     """
 
     make: Callable[[], Executor]
     width: int = 1
     check: Callable[[], None] = lambda: None
     watch: Callable[[], None] = lambda: None
+    lost: tuple[type[Exception], ...] = ()
 
 
 def in_this_process() -> list[Lane]:
