@@ -133,12 +133,12 @@ def scan(
                 if store:
                     entry = {"index": index, "record": record, "mixture": result.mixture.to_dict()}
                     store.append_point(entry)
-                    _write_table(store, _with_mixing_energy(done, grid))
+                    _write_table(store, with_mixing_energy(done, grid))
                 if on_point:
                     on_point(done[index], len(done), len(grid))
 
             relax_many(starts, potential, settings, on_done=on_done)
-    finished = _with_mixing_energy(done, grid)
+    finished = with_mixing_energy(done, grid)
     if store and not store.finished:
         _write_table(store, finished)
         store.finish(scan_summary(finished), [_named(point) for point in finished])
@@ -238,7 +238,7 @@ def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoin
     return start.with_geometry(atoms)
 
 
-def _with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
+def with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
     """Return the finished points in order, with their mixing energies where the ends are there."""
     ends: dict[int, dict[str, Any]] = {}
     for point in done.values():

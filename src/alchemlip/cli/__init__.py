@@ -20,6 +20,7 @@ from alchemlip.cli import (
     models,
     order,
     relax,
+    report,
     scan,
     switch,
     transmute,
@@ -50,6 +51,7 @@ app.command("vacancy")(vacancy.command)
 app.command("concentration")(concentration.command)
 app.command("analyze")(analyze.command)
 app.add_typer(campaign.app, name="campaign")
+app.command("report")(report.command)
 app.command("models")(models.command)
 
 

@@ -214,7 +214,9 @@ def _run(
         **describe_potential(potential),
     }
     folder = opt.results_folder(out, "frenkel-ladd", structure)
-    run = fe.start_run(folder, "frenkel-ladd", inputs, opt.source(structure), resume=resume)
+    run = fe.start_run(
+        folder, "frenkel-ladd", inputs, opt.source(structure, potential), resume=resume
+    )
     if not run.folder.finished:
         with run.noting_failure(), fe.progress_bar(f"frenkel-ladd {structure.stem}") as report:
             results = frenkel_ladd(

@@ -142,7 +142,7 @@ def run_path(
     if end_potential is not None:
         inputs["end_potential"] = describe_potential(end_potential)
     folder = opt.results_folder(out, name, structure)
-    run = fe.start_run(folder, name, inputs, opt.source(structure), resume=resume)
+    run = fe.start_run(folder, name, inputs, opt.source(structure, potential), resume=resume)
     if not run.folder.finished:
         with run.noting_failure(), fe.progress_bar(f"{name} {structure.stem}") as report:
             run_switching(
@@ -186,7 +186,7 @@ def run_windows(
         **describe_potential(potential),
     }
     folder = opt.results_folder(out, "transmute", structure)
-    run = fe.start_run(folder, "transmute", inputs, opt.source(structure), resume=resume)
+    run = fe.start_run(folder, "transmute", inputs, opt.source(structure, potential), resume=resume)
     if not run.folder.finished:
         with run.noting_failure(), fe.progress_bar(f"windows {structure.stem}") as report:
             results = transmute_windows(

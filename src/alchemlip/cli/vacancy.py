@@ -249,7 +249,9 @@ def _run(vacancy: Vacancy, structure: Path, out: Path | None, resume: bool) -> N
     from alchemlip.freeenergy.vacancy import form_vacancy, noted_spring_constant, vacancy_path
 
     folder = opt.results_folder(out, "vacancy", structure)
-    run = fe.start_run(folder, "vacancy", vacancy.inputs(), opt.source(structure), resume=resume)
+    run = fe.start_run(
+        folder, "vacancy", vacancy.inputs(), opt.source(structure, vacancy.potential), resume=resume
+    )
     mixture, site, potential = vacancy.mixture, vacancy.site, vacancy.potential
     if not run.folder.finished:
         with run.noting_failure(), fe.progress_bar(f"vacancy {structure.stem}") as report:

@@ -1,0 +1,411 @@
+"""What a report says of energies, relaxations and scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alchemlip.groups import FloatArray
+from alchemlip.plotting import lattice_parameters
+from alchemlip.reporting.content import Figure, Findings, Quantity, Section, rounded, table_of
+from alchemlip.reporting.figures import axes, level, series, span_of, ternary
+from alchemlip.reporting.reading import RunFiles
+
+MEASURES = (
+    ("max_force_eV_per_A", "Largest force", "eV/Å", ".2e"),
+    ("max_stress_deviation_GPa", "Largest stress deviation", "GPa", ".2e"),
+    ("pressure_GPa", "Pressure", "GPa", ".4f"),
+    ("volume_A3", "Volume", "Å³", ".4f"),
+    ("space_group", "Space group", "", "s"),
+    ("largest_magnetic_moment_muB", "Largest magnetic moment", "μB", ".3f"),
+)
+
+
+def energy_findings(run: RunFiles) -> Findings:
+    """Return energy and derivatives of one mixture."""
+    results = run.results
+    if not results:
+        return Findings()
+    quantities = [_energy(results), *_lattice(results), *_measures(results)]
+    sections = [Section("Derivatives", tables=_derivatives(results), folded=_by_site(results))]
+    return Findings(tuple(quantities), (), tuple(sections))
+
+
+def relaxation_findings(run: RunFiles) -> Findings:
+    """Return a relaxed mixture, and how its relaxation went."""
+    results, sections, warnings = run.results, [], []
+    quantities: list[Quantity] = []
+    if results:
+        quantities = [_energy(results), *_lattice(results), *_measures(results)]
+        if not results.get("converged", True):
+            warnings.append(
+                "Not converged: the relaxation ran out of steps; raise --max-steps, or relax "
+                "--fmax and --smax."
+            )
+    elif run.steps:
+        last = run.steps[-1]
+        value = rounded(float(last["energy_eV"]), digits=6)[0]
+        quantities = [
+            Quantity(f"Energy after step {last['step']}", value, "eV", note="Not relaxed yet."),
+            Quantity("Largest force", _shown(last["max_force_eV_per_A"], ".2e"), "eV/Å"),
+        ]
+    if run.steps:
+        sections.append(Section("Convergence", figures=tuple(_course(run))))
+    if results:
+        sections.append(Section("Derivatives", tables=_derivatives(results)))
+        if "members" in results:
+            rows = [(name, *item.values()) for name, item in results["members"].items()]
+            columns = ("potential", *next(iter(results["members"].values())))
+            members = table_of("Relaxed by each potential of the ensemble", columns, rows)
+            sections.append(Section("Members of the ensemble", tables=(members,)))
+    return Findings(tuple(quantities), tuple(warnings), tuple(sections))
+
+
+def scan_findings(run: RunFiles) -> Findings:
+    """Return relaxed properties across compositions."""
+    inputs = run.inputs
+    name = str(inputs["scanned_group"])
+    labels = [str(label) for label in inputs["groups"][name]["components"]]
+    records, total = _scan_records(run, name, labels)
+    if not records:
+        return Findings()
+    x = np.array(
+        [[record["composition"][f"{name}:{label}"] for label in labels] for record in records]
+    )
+    open_points = [not record.get("converged", True) for record in records]
+    warnings = []
+    if any(open_points):
+        warnings.append(
+            f"{sum(open_points)} of {len(records)} points ran out of steps (drawn open): raise "
+            "--max-steps, or relax --fmax and --smax."
+        )
+    quantities = [
+        *_extremes(x, labels, records),
+        Quantity(
+            "Compositions", f"{len(records)} of {total}" if total > len(records) else str(total)
+        ),
+        Quantity("Converged", f"{len(records) - sum(open_points)} of {len(records)}"),
+    ]
+    figures = (
+        _line_figures(x[:, 1], labels, records, open_points)
+        if len(labels) == 2
+        else _triangle_figures(x, labels, records, open_points)
+    )
+    rows = [
+        (
+            *weights,
+            record["energy_eV_per_atom"],
+            record.get("max_force_eV_per_A"),
+            record.get("max_stress_deviation_GPa"),
+            record.get("steps"),
+            record.get("converged"),
+        )
+        for weights, record in zip(x.tolist(), records, strict=True)
+    ]
+    columns = (
+        *(f"x({label})" for label in labels),
+        "energy (eV/site)",
+        "largest force (eV/Å)",
+        "stress deviation (GPa)",
+        "steps",
+        "converged",
+    )
+    convergence = table_of("How each composition relaxed", columns, rows)
+    sections = (
+        Section("Across compositions", figures=tuple(figures)),
+        Section("Convergence", tables=(convergence,)),
+    )
+    return Findings(tuple(quantities), tuple(warnings), sections)
+
+
+def _scan_records(
+    run: RunFiles, group: str, labels: Sequence[str]
+) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the finished points in the order of the grid, and how many there are to be."""
+    from alchemlip.mixture import Mixture
+    from alchemlip.scanning import ScanPoint, composition_grid, with_mixing_energy
+
+    grid = composition_grid(len(labels), int(run.inputs["points"]))
+    if run.status == "finished":
+        return list(run.record.get("points") or []), len(grid)
+    done = {}
+    for saved in run.points:
+        index = int(saved["index"])
+        mixture = Mixture.from_dict(saved["mixture"])
+        done[index] = ScanPoint(index, grid[index], mixture, dict(saved["record"]))
+    return [point.record for point in with_mixing_energy(done, grid)], len(grid)
+
+
+def _energy(results: Mapping[str, Any]) -> Quantity:
+    spread = results.get("energy_eV_per_atom_spread")
+    value, error = rounded(float(results["energy_eV_per_atom"]), spread, 6)
+    note = f"{results['n_sites']} sites"
+    if abs(results["n_atoms"] - results["n_sites"]) > 1e-9:
+        note += f", {results['n_atoms']:g} atoms"
+    if error:
+        note += "; ± is the standard deviation over the potentials"
+    return Quantity("Energy", value, "eV/site", error, note)
+
+
+def _lattice(results: Mapping[str, Any]) -> list[Quantity]:
+    found: list[Quantity] = []
+    if "a_A" not in results:
+        return found
+    lengths = {key: float(results[f"{key}_A"]) for key in "abc"}
+    names = " = ".join(lengths)
+    if max(lengths.values()) - min(lengths.values()) < 1e-3:
+        lengths = {names: float(np.mean(list(lengths.values())))}
+    for key, value in lengths.items():
+        spread = results.get(f"{key[0]}_A_spread")
+        shown, error = rounded(value, spread)
+        found.append(Quantity(key, shown, "Å", error))
+    angles = [results[f"{name}_deg"] for name in ("alpha", "beta", "gamma")]
+    if any(abs(angle - 90) > 0.005 for angle in angles):
+        text = ", ".join(f"{angle:.2f}" for angle in angles)
+        found.append(Quantity("α, β, γ", text, "°"))
+    return found
+
+
+def _measures(results: Mapping[str, Any]) -> list[Quantity]:
+    return [
+        Quantity(name, _shown(results[key], form), unit)
+        for key, name, unit, form in MEASURES
+        if results.get(key) not in (None, "")
+    ]
+
+
+def _shown(value: Any, form: str) -> str:
+    return format(value, form).replace("-", "−") if form != "s" else str(value)
+
+
+def _derivatives(results: Mapping[str, Any]) -> tuple[Any, ...]:
+    tables = []
+    gradient = results.get("composition_gradient_eV") or {}
+    if gradient:
+        composition = results.get("composition") or {}
+        spread = results.get("composition_gradient_eV_spread") or {}
+        rows = [
+            (name, composition.get(name), value, spread.get(name))
+            for name, value in gradient.items()
+        ]
+        columns = ["component", "weight", "dE/dx (eV)", "spread (eV)"]
+        kept = 4 if spread else 3
+        tables.append(
+            table_of("Composition gradient", columns[:kept], [row[:kept] for row in rows])
+        )
+    names = ("xx", "yy", "zz", "yz", "xz", "xy")
+    stress = [results.get(f"stress_{name}_GPa") for name in names]
+    if any(value is not None for value in stress):
+        tables.append(table_of("Stress", [f"{name} (GPa)" for name in names], [stress]))
+    return tuple(tables)
+
+
+def _by_site(results: Mapping[str, Any]) -> tuple[Any, ...]:
+    forces = results.get("forces_eV_per_A")
+    if not forces:
+        return ()
+    columns = ["site", "energy (eV)", "F_x (eV/Å)", "F_y (eV/Å)", "F_z (eV/Å)"]
+    energies = results.get("site_energies_eV") or [None] * len(forces)
+    rows = [[i, energies[i], *force] for i, force in enumerate(forces)]
+    moments = results.get("magnetic_moments_muB")
+    if moments:
+        columns.append("moment (μB)")
+        rows = [[*row, moment] for row, moment in zip(rows, moments, strict=True)]
+    return (table_of("Energies and forces of the sites", columns, rows),)
+
+
+def _course(run: RunFiles) -> list[Figure]:
+    """Return force and energy against the step."""
+    steps = [int(line["step"]) for line in run.steps]
+    forces = [float(line["max_force_eV_per_A"]) for line in run.steps]
+    stresses = [float(line["max_stress_deviation_GPa"]) for line in run.steps]
+    energies = [float(line["energy_eV"]) for line in run.steps]
+    limits = run.inputs.get("relaxation") or {}
+    traces = []
+    for number, (name, values, limit) in enumerate(
+        (
+            ("largest force (eV/Å)", forces, limits.get("fmax")),
+            ("stress deviation (GPa)", stresses, limits.get("smax")),
+        )
+    ):
+        if not any(values):
+            continue
+        traces.append(series(steps, [value or None for value in values], name, number))
+        if limit:
+            ends = [steps[0], steps[-1]]
+            label = f"limit of the {name.split(' (')[0].split()[-1]}"
+            traces.append(series(ends, [limit] * 2, label, number, mode="lines"))
+            traces[-1]["line"] |= {"width": 1, "dash": "dot"}
+    table = table_of(
+        "Steps of the relaxation",
+        ("step", "energy (eV)", "largest force (eV/Å)", "stress deviation (GPa)"),
+        list(zip(steps, energies, forces, stresses, strict=True)),
+    )
+    told = f"{len(steps)} steps. {span_of('The largest force', forces, 'eV/Å')}"
+    figures = [
+        Figure(
+            "residuals",
+            "Force and stress, step by step",
+            f"{told} {span_of('The stress deviation', stresses, 'GPa')}",
+            tuple(traces),
+            axes("step", "eV/Å, GPa", yaxis={"type": "log", "exponentformat": "power"}),
+            table,
+            height=320,
+        )
+    ]
+    if len(steps) > 1:
+        above = [1e3 * (energy - energies[-1]) for energy in energies]
+        figures.append(
+            Figure(
+                "energy",
+                "Energy, step by step",
+                span_of("The energy above the last step", above, "meV"),
+                (series(steps, above, "energy"),),
+                axes("step", "energy above the last (meV)"),
+                height=280,
+            )
+        )
+    return figures
+
+
+def _extremes(
+    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]]
+) -> list[Quantity]:
+    """Return the mixing energy that is farthest from 0, and the range of the lattice."""
+    found = []
+    if all("mixing_energy_eV_per_atom" in record for record in records):
+        energies = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+        at = int(np.abs(energies).argmax())
+        spread = records[at].get("mixing_energy_eV_per_atom_spread")
+        value, error = rounded(float(energies[at]), None if spread is None else 1e3 * spread, 2)
+        value = value if value.startswith("−") else f"+{value}"
+        where = ", ".join(f"{label} {w:.3g}" for label, w in zip(labels, x[at], strict=True))
+        note = f"At {where}, the largest in size; from the line between the pure ends."
+        if len(labels) > 2:
+            note = note.replace("line", "plane")
+        found.append(Quantity("Mixing energy", value, "meV/site", error, note))
+    for name, values in lattice_parameters(records).items():
+        found.append(Quantity(name, f"{values.min():.4f} to {values.max():.4f}", "Å"))
+    return found
+
+
+def _line_figures(
+    x: FloatArray,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    open_points: Sequence[bool],
+) -> list[Figure]:
+    order = np.argsort(x)
+    along, hollow = x[order], [open_points[i] for i in order]
+    title_x = f"x, from {labels[0]} (0) to {labels[1]} (1)"
+    figures = []
+    if all("mixing_energy_eV_per_atom" in record for record in records):
+        key = "mixing_energy_eV_per_atom"
+        energy = 1e3 * np.array([records[i][key] for i in order])
+        figures.append(
+            Figure(
+                "mixing",
+                "Mixing energy",
+                span_of("The mixing energy", energy, "meV/site"),
+                (
+                    series(
+                        along,
+                        energy,
+                        "mixing energy",
+                        error=_spreads(records, order, key, 1e3),
+                        hollow=hollow,
+                    ),
+                ),
+                axes(title_x, "mixing energy (meV/site)", shapes=[level()]),
+                table_of(
+                    "Mixing energy",
+                    ("x", "mixing energy (meV/site)"),
+                    list(zip(along.tolist(), energy.tolist(), strict=True)),
+                ),
+                height=340,
+            )
+        )
+    for number, (name, values) in enumerate(lattice_parameters(records).items()):
+        shown = values[order]
+        whole = {0.0, 1.0} <= {float(along[0]), float(along[-1])}
+        traces = [
+            series(
+                along,
+                shown,
+                "relaxed",
+                error=_spreads(records, order, f"{name[0]}_A"),
+                hollow=hollow,
+            )
+        ]
+        columns, rows = (
+            ["x", f"{name} (Å)"],
+            [list(row) for row in zip(along.tolist(), shown.tolist(), strict=True)],
+        )
+        told = ""
+        if whole:
+            line = np.interp(along, [0.0, 1.0], [shown[0], shown[-1]])
+            traces.append(series(along, line, "Vegard's line", 1, mode="lines"))
+            columns.append("from Vegard's line (10⁻³ Å)")
+            beyond = 1e3 * (shown - line)
+            rows = [[*row, value] for row, value in zip(rows, beyond.tolist(), strict=True)]
+            told = " " + span_of("The distance from Vegard's line", beyond, "10⁻³ Å")
+        figures.append(
+            Figure(
+                f"lattice-{number}",
+                f"Lattice parameter {name}",
+                span_of(f"{name}", shown, "Å") + told,
+                tuple(traces),
+                axes(title_x, f"{name} (Å)"),
+                table_of(f"Lattice parameter {name}", columns, rows),
+                height=340,
+            )
+        )
+    return figures
+
+
+def _triangle_figures(
+    x: FloatArray,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    open_points: Sequence[bool],
+) -> list[Figure]:
+    quantities: list[tuple[str, str, str, FloatArray]] = []
+    if all("mixing_energy_eV_per_atom" in record for record in records):
+        energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+        quantities.append(("mixing", "Mixing energy", "meV/site", energy))
+    lattice = lattice_parameters(records)
+    if len(lattice) == 1:
+        name, values = next(iter(lattice.items()))
+        quantities.append(("lattice", f"Lattice parameter {name}", "Å", values))
+    elif lattice:
+        size = np.cbrt([record["volume_A3"] for record in records])
+        quantities.append(("lattice", "Cube root of the cell volume", "Å", size))
+    figures = []
+    for name, title, unit, values in quantities:
+        trace, layout = ternary(x, values, labels, unit, open_points)
+        figures.append(
+            Figure(
+                name,
+                title,
+                f"{span_of(title, values, unit)} Corners are the pure {', '.join(labels)}.",
+                (trace,),
+                layout,
+                table_of(
+                    title,
+                    (*(f"x({label})" for label in labels), f"{title.lower()} ({unit})"),
+                    [(*row, value) for row, value in zip(x.tolist(), values.tolist(), strict=True)],
+                ),
+                height=440,
+            )
+        )
+    return figures
+
+
+def _spreads(
+    records: Sequence[Mapping[str, Any]], order: Any, key: str, scale: float = 1.0
+) -> FloatArray | None:
+    if f"{key}_spread" not in records[0]:
+        return None
+    return scale * np.array([records[i][f"{key}_spread"] for i in order])
