@@ -41,7 +41,7 @@ def disorder_findings(run: RunFiles) -> Findings:
         value = rounded(float(energies[at]), digits=2)[0]
         value = value if value.startswith("−") else f"+{value}"
         kind = "with local relaxation" if key == ENERGIES[2][0] else "at fixed lattice sites"
-        note = f"Random alloy {kind}, at {where}, the largest in size."
+        note = f"Random alloy {kind}; the largest in size, at {where}."
         quantities.append(Quantity("Mixing energy", value, "meV/site", note=note))
     if results.get("critical_temperature_K"):
         quantities.append(

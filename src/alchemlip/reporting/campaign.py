@@ -88,7 +88,9 @@ def campaign_content(path: Path) -> ReportContent:
         ),
         facts=_facts(folder, runs, commands, file, record),
         structure=None,
-        command_line=shlex.join(["alchemlip", "campaign", "run", file, "--out", str(path)]),
+        command_line=tuple(
+            map(shlex.quote, ["alchemlip", "campaign", "run", file, "--out", str(path)])
+        ),
         reproduction=_reproduction(runs),
     )
 

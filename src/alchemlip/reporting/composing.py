@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from calendar import month_name
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,9 +30,9 @@ from alchemlip.reporting.content import (
     text_of,
 )
 from alchemlip.reporting.freeenergies import free_energy_findings
-from alchemlip.reporting.reading import RunFiles, read_run, shown_mixture
+from alchemlip.reporting.reading import RunFiles, at, read_run, shown_mixture
 from alchemlip.reporting.statics import energy_findings, relaxation_findings, scan_findings
-from alchemlip.reporting.structure_view import structure_figure
+from alchemlip.reporting.structure_view import real_species, structure_figure, words_of
 
 FINDINGS: Mapping[str, Callable[[RunFiles], Findings]] = {
     "energy": energy_findings,
@@ -48,7 +50,7 @@ FINDINGS: Mapping[str, Callable[[RunFiles], Findings]] = {
 TITLES = {
     "energy": "Energy of {}",
     "relax": "Relaxation of {}",
-    "scan": "{} across compositions",
+    "scan": "Scan of {}",
     "disorder": "Random alloy of {}",
     "order": "Ordering of {}",
     "design": "Composition of {} by design",
@@ -84,6 +86,7 @@ def content_of(folder: Path) -> ReportContent:
         facts=_facts(run),
         structure=structure,
         structure_text=(words,) if words else (),
+        subtitle=_subtitle(run),
         command_line=command_line(run.record),
         reproduction=_reproduction(run),
     )
@@ -113,10 +116,10 @@ def status_sentence(record: Mapping[str, Any], folder: Path) -> str:
     )
 
 
-def command_line(record: Mapping[str, Any]) -> str:
-    """Return what was typed, the program without its folder."""
+def command_line(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what was typed, word by word, the program without its folder."""
     arguments = [str(item) for item in record.get("command_line") or []]
-    return shlex.join(["alchemlip", *arguments[1:]])
+    return tuple(map(shlex.quote, ["alchemlip", *arguments[1:]]))
 
 
 def _unknown(run: RunFiles) -> Findings:
@@ -132,6 +135,9 @@ def _unknown(run: RunFiles) -> Findings:
 def _title(run: RunFiles) -> str:
     name = Path(str(run.source.get("structure_file") or run.folder.resolve().name)).stem
     title = TITLES.get(run.command, run.command + " of {}").format(name)
+    if run.command == "scan":
+        components = run.inputs["groups"][run.inputs["scanned_group"]]["components"]
+        title += ", " + (" to " if len(components) == 2 else ", ").join(components)
     temperature = run.inputs.get("dynamics", {}).get("temperature_K")
     return title if temperature is None else f"{title} at {temperature:g} K"
 
@@ -164,7 +170,17 @@ def _facts(run: RunFiles) -> tuple[tuple[str, str], ...]:
         ("Started", _when(run.record.get("started"))),
         ("Software", _software(run.record.get("versions") or {})),
     ]
-    return tuple((name, str(value)) for name, value in facts if value)
+    return tuple((name, _unbroken(str(value))) for name, value in facts if value)
+
+
+def _subtitle(run: RunFiles) -> str:
+    parts = (_composition(run.inputs), _potential(run.inputs))
+    return _unbroken(" · ".join(part for part in parts if part))
+
+
+def _unbroken(text: str) -> str:
+    """Return a text whose numbers keep their units when the line breaks."""
+    return re.sub(r"(?<=\d) (?=(K|GPa|fs|sites?|eV\S*)\b)", "\u00a0", text)
 
 
 def _structure_words(run: RunFiles) -> str | None:
@@ -188,6 +204,8 @@ def _composition(inputs: Mapping[str, Any]) -> str | None:
             )
     elif "mixture" in inputs:
         mixture = Mixture.from_dict(inputs["mixture"])
+        if inputs.get("start") != inputs.get("end"):
+            return _changes(mixture, inputs)
         for item in mixture.groups:
             weights = ", ".join(
                 f"{label} {weight:.4g}"
@@ -195,6 +213,18 @@ def _composition(inputs: Mapping[str, Any]) -> str | None:
             )
             parts.append(f"{item.name} ({len(item.sites)} sites): {weights}, {item.correlation}")
     return "; ".join(parts) or None
+
+
+def _changes(mixture: Mixture, inputs: Mapping[str, Any]) -> str:
+    """Say what becomes what along a path."""
+    ends = [
+        [words_of(real_species(occupancy)) for occupancy in at(mixture, inputs[end]).occupancies()]
+        for end in ("start", "end")
+    ]
+    counts = Counter(pair for pair in zip(*ends, strict=True) if pair[0] != pair[1])
+    correlations = sorted({group.correlation for group in mixture.groups})
+    changes = ", ".join(f"{a} becomes {b} on {n} sites" for (a, b), n in counts.items())
+    return f"{changes}; {', '.join(correlations)}"
 
 
 def _conditions(inputs: Mapping[str, Any]) -> str | None:
@@ -261,7 +291,7 @@ def _reproduction(run: RunFiles) -> tuple[Table, ...]:
         rows = [
             (
                 _when(item.get("started")),
-                command_line(item),
+                " ".join(command_line(item)),
                 (item.get("versions") or {}).get("alchemlip"),
             )
             for item in continued

@@ -127,9 +127,10 @@ class ReportContent:
         findings: results.
         facts: what was run, (name, value).
         structure: the crystal, if there is one.
-        structure_text: what is to be said of it.
-        command_line: that runs the same again.
+        command_line: that runs the same again, word by word, quoted where a shell needs it.
         reproduction: tables of versions, settings and files.
+        structure_text: what is to be said of the crystal.
+        subtitle: composition and potential.
     """
 
     title: str
@@ -139,9 +140,10 @@ class ReportContent:
     findings: Findings
     facts: tuple[tuple[str, str], ...]
     structure: Figure | None
-    command_line: str
+    command_line: tuple[str, ...]
     reproduction: tuple[Table, ...]
     structure_text: tuple[str, ...] = ()
+    subtitle: str = ""
 
 
 def table_of(
@@ -193,6 +195,14 @@ def rounded(value: float, error: float | None = None, digits: int = 4) -> tuple[
     import math
 
     if error is None or not math.isfinite(error) or error <= 0:
-        return f"{value:.{digits}f}".replace("-", "−"), ""
+        return shown(value, f".{digits}f"), ""
     decimals = max(0, min(8, 1 - math.floor(math.log10(error))))
-    return f"{value:.{decimals}f}".replace("-", "−"), f"{error:.{decimals}f}"
+    return shown(value, f".{decimals}f"), f"{error:.{decimals}f}"
+
+
+def shown(value: float, form: str) -> str:
+    """Return a formatted number with a true minus sign, and none before a zero."""
+    text = format(value, form)
+    if text.startswith("-") and not any(digit in text for digit in "123456789"):
+        text = text[1:]
+    return text.replace("-", "−")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alchemlip.errors import InputError
@@ -34,7 +35,7 @@ def free_energy_findings(run: RunFiles) -> Findings:
     results, sections, warnings = run.results, [], []
     quantities = _quantities(run.command, results) if results else []
     if results:
-        warnings += [text for text in (overlap_warning(results),) if text]
+        warnings += [f"{text}." for text in (overlap_warning(results),) if text]
         if results.get("repeats") == 1 and results.get("couplings") is None:
             warnings.append("A single repeat has no error bar: run several (--repeats).")
         sections.append(Section("Terms", tables=(_terms(results),), text=_conventions(results)))
@@ -104,7 +105,8 @@ def _quantities(command: str, results: Mapping[str, Any]) -> list[Quantity]:
         label = "By thermodynamic integration"
         found.append(Quantity(label, integrated[0], UNITS[unit], integrated[1]))
     if results.get("overlap") is not None:
-        found.append(Quantity("Overlap", f"{results['overlap']:.2g}", "of 1"))
+        label = "Smallest overlap" if "couplings" in results else "Overlap of both directions"
+        found.append(Quantity(f"{label} (0 to 1)", f"{results['overlap']:.2g}"))
     if "repeats" in results:
         found.append(Quantity("Independent repeats", str(results["repeats"])))
     return found
@@ -163,11 +165,14 @@ def _trust(
     exchanges = exchange_figure(results)
     if exchanges is not None:
         windows.append(exchanges)
-    if windows:
-        sections.append(Section("Windows and convergence", figures=tuple(windows)))
     table = _segments(record)
-    if table is not None:
-        sections.append(Section("Trajectories", folded=(table,)))
+    folded = () if table is None else (table,)
+    if windows:
+        sections.append(Section("Windows and convergence", figures=tuple(windows), folded=folded))
+    elif sections:
+        sections[-1] = replace(sections[-1], folded=folded)
+    elif folded:
+        sections.append(Section("Trajectories", folded=folded))
     return sections
 
 

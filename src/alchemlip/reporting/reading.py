@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.results import POINTS, RESULT
 from alchemlip.step_log import STEPS, read_lines
@@ -110,7 +110,8 @@ def shown_mixture(run: RunFiles) -> tuple[Mixture, str] | None:
             "The atom that leaves is shown half there, as it is halfway along the path."
         )
     if "start" in run.inputs and run.inputs["start"] != run.inputs["end"]:
-        return _halfway(mixture, run.inputs), "As it is halfway along the path, at λ = 1/2."
+        middle = (np.array(run.inputs["start"]) + np.array(run.inputs["end"])) / 2
+        return at(mixture, middle), "As it is halfway along the path, at λ = 1/2."
     return mixture, "As given."
 
 
@@ -125,10 +126,11 @@ def _most_mixed(run: RunFiles, points: Sequence[Mapping[str, Any]]) -> tuple[Mix
     return chosen, f"Relaxed, one composition of those calculated: {weights}."
 
 
-def _halfway(mixture: Mixture, inputs: Mapping[str, Any]) -> Mixture:
-    middle: FloatArray = (np.array(inputs["start"]) + np.array(inputs["end"])) / 2
+def at(mixture: Mixture, composition: npt.ArrayLike) -> Mixture:
+    """Return a mixture at a composition given flat, in the order of its component labels."""
+    values = np.asarray(composition, dtype=float)
     for group in mixture.groups:
-        weights = middle[mixture.components_of(group.name)]
+        weights = values[mixture.components_of(group.name)]
         mixture = mixture.with_composition(
             group.name, dict(zip(group.components, weights.tolist(), strict=True))
         )

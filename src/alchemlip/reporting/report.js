@@ -13,7 +13,7 @@
     if (typeof value === "string") {
       return value[0] === "@" && names.has(value.slice(1)) ? colour(value.slice(1)) : value;
     }
-    if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(painted);
+    if (Array.isArray(value)) return typeof value[value.length - 1] === "number" ? value : value.map(painted);
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, painted(item)]));
     }

@@ -9,7 +9,15 @@ import numpy as np
 
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import lattice_parameters
-from alchemlip.reporting.content import Figure, Findings, Quantity, Section, rounded, table_of
+from alchemlip.reporting.content import (
+    Figure,
+    Findings,
+    Quantity,
+    Section,
+    rounded,
+    shown,
+    table_of,
+)
 from alchemlip.reporting.figures import axes, level, series, span_of, ternary
 from alchemlip.reporting.reading import RunFiles
 
@@ -18,7 +26,7 @@ MEASURES = (
     ("max_stress_deviation_GPa", "Largest stress deviation", "GPa", ".2e"),
     ("pressure_GPa", "Pressure", "GPa", ".4f"),
     ("volume_A3", "Volume", "Å³", ".4f"),
-    ("space_group", "Space group", "", "s"),
+    ("space_group", "Space group", "", ""),
     ("largest_magnetic_moment_muB", "Largest magnetic moment", "μB", ".3f"),
 )
 
@@ -49,7 +57,7 @@ def relaxation_findings(run: RunFiles) -> Findings:
         value = rounded(float(last["energy_eV"]), digits=6)[0]
         quantities = [
             Quantity(f"Energy after step {last['step']}", value, "eV", note="Not relaxed yet."),
-            Quantity("Largest force", _shown(last["max_force_eV_per_A"], ".2e"), "eV/Å"),
+            Quantity("Largest force", shown(float(last["max_force_eV_per_A"]), ".2e"), "eV/Å"),
         ]
     if run.steps:
         sections.append(Section("Convergence", figures=tuple(_course(run))))
@@ -159,8 +167,8 @@ def _lattice(results: Mapping[str, Any]) -> list[Quantity]:
         lengths = {names: float(np.mean(list(lengths.values())))}
     for key, value in lengths.items():
         spread = results.get(f"{key[0]}_A_spread")
-        shown, error = rounded(value, spread)
-        found.append(Quantity(key, shown, "Å", error))
+        text, error = rounded(value, spread)
+        found.append(Quantity(key, text, "Å", error))
     angles = [results[f"{name}_deg"] for name in ("alpha", "beta", "gamma")]
     if any(abs(angle - 90) > 0.005 for angle in angles):
         text = ", ".join(f"{angle:.2f}" for angle in angles)
@@ -170,14 +178,10 @@ def _lattice(results: Mapping[str, Any]) -> list[Quantity]:
 
 def _measures(results: Mapping[str, Any]) -> list[Quantity]:
     return [
-        Quantity(name, _shown(results[key], form), unit)
+        Quantity(name, shown(results[key], form) if form else str(results[key]), unit)
         for key, name, unit, form in MEASURES
         if results.get(key) not in (None, "")
     ]
-
-
-def _shown(value: Any, form: str) -> str:
-    return format(value, form).replace("-", "−") if form != "s" else str(value)
 
 
 def _derivatives(results: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -282,7 +286,7 @@ def _extremes(
         value, error = rounded(float(energies[at]), None if spread is None else 1e3 * spread, 2)
         value = value if value.startswith("−") else f"+{value}"
         where = ", ".join(f"{label} {w:.3g}" for label, w in zip(labels, x[at], strict=True))
-        note = f"At {where}, the largest in size; from the line between the pure ends."
+        note = f"The largest in size, at {where}; above the line between the pure ends."
         if len(labels) > 2:
             note = note.replace("line", "plane")
         found.append(Quantity("Mixing energy", value, "meV/site", error, note))
@@ -328,12 +332,12 @@ def _line_figures(
             )
         )
     for number, (name, values) in enumerate(lattice_parameters(records).items()):
-        shown = values[order]
+        ordered = values[order]
         whole = {0.0, 1.0} <= {float(along[0]), float(along[-1])}
         traces = [
             series(
                 along,
-                shown,
+                ordered,
                 "relaxed",
                 error=_spreads(records, order, f"{name[0]}_A"),
                 hollow=hollow,
@@ -341,21 +345,21 @@ def _line_figures(
         ]
         columns, rows = (
             ["x", f"{name} (Å)"],
-            [list(row) for row in zip(along.tolist(), shown.tolist(), strict=True)],
+            [list(row) for row in zip(along.tolist(), ordered.tolist(), strict=True)],
         )
         told = ""
         if whole:
-            line = np.interp(along, [0.0, 1.0], [shown[0], shown[-1]])
+            line = np.interp(along, [0.0, 1.0], [ordered[0], ordered[-1]])
             traces.append(series(along, line, "Vegard's line", 1, mode="lines"))
             columns.append("from Vegard's line (10⁻³ Å)")
-            beyond = 1e3 * (shown - line)
+            beyond = 1e3 * (ordered - line)
             rows = [[*row, value] for row, value in zip(rows, beyond.tolist(), strict=True)]
             told = " " + span_of("The distance from Vegard's line", beyond, "10⁻³ Å")
         figures.append(
             Figure(
                 f"lattice-{number}",
                 f"Lattice parameter {name}",
-                span_of(f"{name}", shown, "Å") + told,
+                span_of(f"{name}", ordered, "Å") + told,
                 tuple(traces),
                 axes(title_x, f"{name} (Å)"),
                 table_of(f"Lattice parameter {name}", columns, rows),

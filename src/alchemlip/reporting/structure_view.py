@@ -8,8 +8,9 @@ spheres are drawn as points in the mixed colour of what they hold.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,17 @@ from alchemlip.species import VACANCY, species_number
 MOST_SPHERES = 400
 FACE = 1e-3
 """Fractional distance from a face at which a site is shown on it."""
-TURN_START = 0.6
-"""Angle in rad where the first sector begins, towards the first view, so that a cut is seen."""
 EYE = (1.35, 0.95, 0.7)
+"""Direction of the first view, in which every sphere is seen as a pie chart."""
+MARGIN = 1.1
+"""Space around the sites in Angstrom."""
+SEEN = 1.75
+"""Size of the crystal in the first view, in Plotly's units."""
 GLASS = "#8fa3b8"
-SIZE = 0.55
-"""Radius of a sphere, in covalent radii."""
+APART = 0.28
+"""Distance in RGB (0 to 1 each) from which on two colours are told apart."""
+OTHER_COLOURS = ("#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442")
+"""For species whose usual colours are alike (Okabe and Ito's palette)."""
 
 
 def structure_figure(mixture: Mixture, most_spheres: int = MOST_SPHERES) -> Figure:
@@ -39,16 +45,13 @@ def structure_figure(mixture: Mixture, most_spheres: int = MOST_SPHERES) -> Figu
     """
     sites, positions = _with_images(mixture)
     occupancies = mixture.occupancies()
+    colours = species_colours({species for occupancy in occupancies for species in occupancy})
     spheres = len(sites) <= most_spheres
     draw = _sphere_traces if spheres else _point_traces
-    traces = [*draw(sites, positions, occupancies), *_cell_traces(mixture)]
-    scene_axis = {"visible": False, "showspikes": False}
+    traces = [*draw(sites, positions, occupancies, colours), *_cell_traces(mixture)]
     layout = {
         "scene": {
-            "aspectmode": "data",
-            "xaxis": scene_axis,
-            "yaxis": scene_axis,
-            "zaxis": scene_axis,
+            **_box(mixture, positions),
             "camera": {
                 "projection": {"type": "orthographic"},
                 "eye": dict(zip("xyz", EYE, strict=True)),
@@ -69,16 +72,36 @@ def structure_figure(mixture: Mixture, most_spheres: int = MOST_SPHERES) -> Figu
     )
 
 
-def colour_of(species: str) -> str:
-    """Return the colour of a species (Jmol's), glass for the vacancy."""
-    if species == VACANCY:
-        return GLASS
-    return _hex(_rgb(species))
+def species_colours(species: Iterable[str]) -> dict[str, FloatArray]:
+    """Return a colour (3,) for each species, from 0 to 1: Jmol's, others where two are alike.
+
+    The vacancy is glass.
+    """
+    from ase.data.colors import jmol_colors
+
+    colours: dict[str, FloatArray] = {}
+    for symbol in sorted(set(species), key=species_number):
+        usual = _rgb(GLASS) if symbol == VACANCY else np.array(jmol_colors[species_number(symbol)])
+        candidates = [usual, *map(_rgb, OTHER_COLOURS)]
+        distances = [
+            min((float(np.linalg.norm(c - used)) for used in colours.values()), default=np.inf)
+            for c in candidates
+        ]
+        first = next((i for i, d in enumerate(distances) if d >= APART), int(np.argmax(distances)))
+        colours[symbol] = candidates[first]
+    return colours
 
 
-def blended(occupancy: Mapping[str, float]) -> str:
+def blended(occupancy: Mapping[str, float], colours: Mapping[str, FloatArray]) -> str:
     """Return the mean colour of what a site holds."""
-    return _hex(np.sum([weight * _rgb(species) for species, weight in occupancy.items()], axis=0))
+    return _hex(
+        np.sum([weight * colours[species] for species, weight in occupancy.items()], axis=0)
+    )
+
+
+def real_species(occupancy: Mapping[str, float]) -> dict[str, float]:
+    """Return an occupancy without the species whose weight is 0."""
+    return {species: weight for species, weight in occupancy.items() if weight > 1e-9}
 
 
 def words_of(occupancy: Mapping[str, float]) -> str:
@@ -88,12 +111,8 @@ def words_of(occupancy: Mapping[str, float]) -> str:
     return ", ".join(f"{species} {weight:.4g}" for species, weight in occupancy.items())
 
 
-def _rgb(species: str) -> FloatArray:
-    from ase.data.colors import jmol_colors
-
-    if species == VACANCY:
-        return np.array([int(GLASS[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    return np.asarray(jmol_colors[species_number(species)], dtype=np.float64)
+def _rgb(colour: str) -> FloatArray:
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
 def _hex(rgb: FloatArray) -> str:
@@ -101,10 +120,11 @@ def _hex(rgb: FloatArray) -> str:
 
 
 def _radius(occupancy: Mapping[str, float]) -> float:
+    """Return a radius in Angstrom that tells large atoms from small ones and hides neither."""
     from ase.data import covalent_radii
 
     real = [species_number(species) for species in occupancy if species != VACANCY]
-    return SIZE * max((float(covalent_radii[number]) for number in real), default=1.2)
+    return 0.35 + 0.22 * max((float(covalent_radii[number]) for number in real), default=1.2)
 
 
 def _with_images(mixture: Mixture) -> tuple[IntArray, FloatArray]:
@@ -141,7 +161,7 @@ class _Mesh:
         self.labels.append(label)
         self.counts.append(len(vertices))
 
-    def trace(self, species: str) -> Trace:
+    def trace(self, species: str, colour: FloatArray) -> Trace:
         x, y, z = (np.round(axis, 3).tolist() for axis in np.concatenate(self.vertices).T)
         i, j, k = (axis.tolist() for axis in np.concatenate(self.triangles).T)
         glass = species == VACANCY
@@ -149,7 +169,7 @@ class _Mesh:
             "type": "mesh3d",
             **{"x": x, "y": y, "z": z, "i": i, "j": j, "k": k},
             "name": "vacancy" if glass else species,
-            "color": colour_of(species),
+            "color": _hex(colour),
             "opacity": 0.25 if glass else 1.0,
             "flatshading": False,
             "lighting": {"ambient": 0.62, "diffuse": 0.55, "specular": 0.12, "roughness": 0.6},
@@ -162,24 +182,33 @@ class _Mesh:
 
 
 def _sphere_traces(
-    sites: IntArray, positions: FloatArray, occupancies: Sequence[Mapping[str, float]]
+    sites: IntArray,
+    positions: FloatArray,
+    occupancies: Sequence[Mapping[str, float]],
+    colours: Mapping[str, FloatArray],
 ) -> list[Trace]:
     turns = 24 if len(sites) <= 80 else 14
+    right, up, eye = view_axes()
+    # Sectors follow one another clockwise from the top.
+    towards_viewer = np.stack([up, right, eye])
     meshes: dict[str, _Mesh] = {}
     for site, centre in zip(sites.tolist(), positions, strict=True):
         occupancy = occupancies[site]
         label = f"site {site}: {words_of(occupancy)}"
-        present = {species: weight for species, weight in occupancy.items() if weight > 1e-9}
+        present = real_species(occupancy)
         walls = VACANCY in present and len(present) > 1
-        start = TURN_START
+        start = 0.0
         for species, weight in present.items():
             end = start + 2 * np.pi * weight
             vertices, triangles = sector(start, end, turns, walls and species != VACANCY)
             meshes.setdefault(species, _Mesh()).add(
-                centre + _radius(occupancy) * vertices, triangles, label
+                centre + _radius(occupancy) * vertices @ towards_viewer, triangles, label
             )
             start = end
-    return [meshes[species].trace(species) for species in sorted(meshes, key=species_number)]
+    return [
+        meshes[species].trace(species, colours[species])
+        for species in sorted(meshes, key=species_number)
+    ]
 
 
 def sector(start: float, end: float, turns: int, walls: bool) -> tuple[FloatArray, IntArray]:
@@ -218,7 +247,10 @@ def sector(start: float, end: float, turns: int, walls: bool) -> tuple[FloatArra
 
 
 def _point_traces(
-    sites: IntArray, positions: FloatArray, occupancies: Sequence[Mapping[str, float]]
+    sites: IntArray,
+    positions: FloatArray,
+    occupancies: Sequence[Mapping[str, float]],
+    colours: Mapping[str, FloatArray],
 ) -> list[Trace]:
     kinds: dict[str, list[int]] = {}
     for row, site in enumerate(sites.tolist()):
@@ -235,7 +267,7 @@ def _point_traces(
                 "name": words.replace(VACANCY, "vacancy"),
                 "marker": {
                     "size": 5,
-                    "color": blended(occupancy),
+                    "color": blended(occupancy, colours),
                     "opacity": 0.35 if set(occupancy) == {VACANCY} else 1.0,
                     "line": {"width": 0.5, "color": "#3a4654"},
                 },
@@ -276,6 +308,34 @@ def _cell_traces(mixture: Mixture) -> list[Trace]:
         "showlegend": False,
     }
     return [edges, letters]
+
+
+def view_axes() -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the unit vectors to the right, to the top and to the eye of the first view."""
+    eye = np.array(EYE) / np.linalg.norm(EYE)
+    right = np.cross([0.0, 0.0, 1.0], eye)
+    right /= np.linalg.norm(right)
+    return right, np.cross(eye, right), eye
+
+
+def _box(mixture: Mixture, positions: FloatArray) -> dict[str, Any]:
+    """Return the axes of a scene that holds all sites and the cell, alike in all directions."""
+    corners = np.array(list(itertools.product((0.0, 1.08), repeat=3))) @ mixture.cell
+    every = np.concatenate([positions, corners]) if mixture.pbc.any() else positions
+    low, high = every.min(axis=0) - MARGIN, every.max(axis=0) + MARGIN
+    right, up, _ = view_axes()
+    # The picture is wider than high.
+    seen = max(float(np.ptp(every @ up)), float(np.ptp(every @ right)) / 1.3) + 2 * MARGIN
+    extent = SEEN * (high - low) / seen
+    hidden = {"visible": False, "showspikes": False}
+    return {
+        "aspectmode": "manual",
+        "aspectratio": dict(zip("xyz", extent.round(4).tolist(), strict=True)),
+        **{
+            f"{name}axis": {**hidden, "range": [round(a, 3), round(b, 3)]}
+            for name, a, b in zip("xyz", low.tolist(), high.tolist(), strict=True)
+        },
+    }
 
 
 def _directions(mixture: Mixture) -> dict[str, list[float]]:
