@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.reporting.content import Figure, Findings, Quantity, Section, rounded, table_of
+from alchemlip.reporting.content import (
+    Figure,
+    Findings,
+    Quantity,
+    Section,
+    in_words,
+    power_of_ten,
+    rounded,
+    table_of,
+)
 from alchemlip.reporting.figures import axes, band, level, series, span_of, ternary
 from alchemlip.reporting.reading import RunFiles
 
@@ -317,7 +326,7 @@ def design_findings(run: RunFiles) -> Findings:
         sections.append(Section("The way there", figures=tuple(figures)))
     if results.get("supercell_property"):
         rows = [
-            (name, results["supercell_predicted_property"][name], value)
+            (in_words(name), results["supercell_predicted_property"][name], value)
             for name, value in results["supercell_property"].items()
         ]
         columns = ("property", "predicted", "with whole atoms")
@@ -328,16 +337,20 @@ def design_findings(run: RunFiles) -> Findings:
     return Findings(tuple(quantities), tuple(warnings), tuple(sections))
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def _designed(results: Mapping[str, Any]) -> list[Quantity]:
     weights = ", ".join(
         f"{label.rpartition(':')[2]} {weight:.4f}"
         for label, weight in results["composition"].items()
     )
-    found = [Quantity("Composition", weights, note=f"{results['message']}.".replace("..", "."))]
+    found = [Quantity("Composition", weights, note=_sentence(results["message"]))]
     for name, value in results["property"].items():
         target = results["target"][name]
         wanted = target if isinstance(target, str) else f"wanted {target:g}"
-        found.append(Quantity(name, rounded(float(value), digits=5)[0], note=wanted))
+        found.append(Quantity(in_words(name), rounded(float(value), digits=5)[0], note=wanted))
     found.append(Quantity("Relaxed compositions", str(results["iterations"])))
     return found
 
@@ -370,7 +383,7 @@ def _weights_figure(run: RunFiles, trail: Sequence[Mapping[str, Any]], steps: li
 
 
 def _goal_figure(goal: Sequence[Any], values: list[float], steps: list[int], index: int) -> Figure:
-    name, kind, wanted = str(goal[0]), str(goal[1]), goal[2]
+    name, kind, wanted = in_words(str(goal[0])), str(goal[1]), goal[2]
     shapes = [] if wanted is None else [level(float(wanted))]
     limit = "" if wanted is None else f" {wanted:g}, the dashed line"
     return Figure(
@@ -392,11 +405,11 @@ def concentration_findings(run: RunFiles) -> Findings:
     enthalpy = rounded(results["enthalpy_eV"], results.get("enthalpy_standard_error_eV"))
     entropy = rounded(results["entropy_kB"], results.get("entropy_standard_error_kB"), 2)
     last = rows[-1]
-    exponent = f"{np.log10(last['concentration']):.2f}".replace("-", "−")
+    share = power_of_ten(float(np.log10(last["concentration"])))
     quantities = (
         Quantity("Enthalpy of formation", enthalpy[0], "eV", enthalpy[1]),
         Quantity("Entropy of formation", entropy[0], "k_B", entropy[1]),
-        Quantity(f"Vacancies at {last['temperature_K']:.0f} K", f"10^{exponent}", "per site"),
+        Quantity(f"Vacancies at {last['temperature_K']:.0f} K", share, "per site"),
     )
     inverse = [1000.0 * row["inverse_temperature_1_per_K"] for row in rows]
     values = [row["concentration"] for row in rows]

@@ -19,6 +19,7 @@ from alchemlip.reporting.content import (
     ReportContent,
     Section,
     Trace,
+    in_words,
     table_of,
 )
 from alchemlip.reporting.figures import axes, series, span_of
@@ -124,8 +125,9 @@ def _results(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> Section:
         return Section("Results")
     columns = list(dict.fromkeys(key for row in rows for key in row if key != "state"))
     chosen = columns[:MOST_COLUMNS]
+    headings = [in_words(column) for column in chosen]
     table = table_of(
-        "Results of the finished runs", chosen, [[row.get(c) for c in chosen] for row in rows]
+        "Results of the finished runs", headings, [[row.get(c) for c in chosen] for row in rows]
     )
     text = (
         ()

@@ -26,6 +26,7 @@ from alchemlip.reporting.content import (
     Findings,
     ReportContent,
     Table,
+    in_words,
     table_of,
     text_of,
 )
@@ -161,6 +162,7 @@ def _facts(run: RunFiles) -> tuple[tuple[str, str], ...]:
         ("Structure", _structure_words(run)),
         ("Composition", _composition(inputs)),
         ("Conditions", _conditions(inputs)),
+        ("Goals", _goals(inputs)),
         ("Potential", _potential(inputs)),
         ("Weights", source.get("potential_weights")),
         ("Licence of the weights", source.get("potential_licence")),
@@ -189,7 +191,7 @@ def _structure_words(run: RunFiles) -> str | None:
     if "mixture" in run.inputs:
         sites = len(run.inputs["mixture"].get("symbols", ()))
     formula = run.inputs.get("formula")
-    parts = [str(file) if file else None, formula, f"{sites} sites" if sites else None]
+    parts = [str(file) if file else None, formula, _counted(sites) if sites else None]
     return ", ".join(part for part in parts if part) or None
 
 
@@ -202,6 +204,8 @@ def _composition(inputs: Mapping[str, Any]) -> str | None:
             parts.append(
                 f"{name}: {', '.join(group['components'])}, {group['correlation']}{scanned}"
             )
+    elif "components" in inputs:  # a random alloy
+        parts.append(f"{inputs.get('group')}: {', '.join(inputs['components'])} at random")
     elif "mixture" in inputs:
         mixture = Mixture.from_dict(inputs["mixture"])
         if inputs.get("start") != inputs.get("end"):
@@ -211,8 +215,22 @@ def _composition(inputs: Mapping[str, Any]) -> str | None:
                 f"{label} {weight:.4g}"
                 for label, weight in zip(item.components, item.composition, strict=True)
             )
-            parts.append(f"{item.name} ({len(item.sites)} sites): {weights}, {item.correlation}")
+            parts.append(
+                f"{item.name} ({_counted(len(item.sites))}): {weights}, {item.correlation}"
+            )
     return "; ".join(parts) or None
+
+
+def _counted(sites: int) -> str:
+    return "1 site" if sites == 1 else f"{sites} sites"
+
+
+def _goals(inputs: Mapping[str, Any]) -> str | None:
+    goals = [
+        f"{kind} {in_words(str(name))}" + ("" if value is None else f" {value:g}")
+        for name, kind, value, *_ in inputs.get("goals") or []
+    ]
+    return "; ".join(goals) or None
 
 
 def _changes(mixture: Mixture, inputs: Mapping[str, Any]) -> str:
@@ -223,7 +241,7 @@ def _changes(mixture: Mixture, inputs: Mapping[str, Any]) -> str:
     ]
     counts = Counter(pair for pair in zip(*ends, strict=True) if pair[0] != pair[1])
     correlations = sorted({group.correlation for group in mixture.groups})
-    changes = ", ".join(f"{a} becomes {b} on {n} sites" for (a, b), n in counts.items())
+    changes = ", ".join(f"{a} becomes {b} on {_counted(n)}" for (a, b), n in counts.items())
     return f"{changes}; {', '.join(correlations)}"
 
 
@@ -288,7 +306,7 @@ def _reproduction(run: RunFiles) -> tuple[Table, ...]:
         tables.append(table_of("Versions", ("package", "version"), list(versions.items())))
     continued = run.record.get("continued") or []
     if continued:
-        rows = [
+        runs = [
             (
                 _when(item.get("started")),
                 " ".join(command_line(item)),
@@ -296,7 +314,7 @@ def _reproduction(run: RunFiles) -> tuple[Table, ...]:
             )
             for item in continued
         ]
-        tables.append(table_of("Continued", ("when", "command", "alchemlip"), rows))
+        tables.append(table_of("Continued", ("when", "command", "alchemlip"), runs))
     names = sorted(
         (item.name, item.stat().st_size) for item in run.folder.iterdir() if item.is_file()
     )
@@ -322,6 +340,8 @@ def _took(record: Mapping[str, Any]) -> str:
     except (KeyError, ValueError):
         return ""
     seconds = (end - start).total_seconds()
+    if seconds < 1:
+        return ", within a second"
     if seconds < 120:
         return f", after {seconds:.0f} s"
     if seconds < 7200:

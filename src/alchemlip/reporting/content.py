@@ -200,6 +200,40 @@ def rounded(value: float, error: float | None = None, digits: int = 4) -> tuple[
     return shown(value, f".{decimals}f"), f"{error:.{decimals}f}"
 
 
+UNITS = (
+    ("_eV_per_A2", "eV/Å²"),
+    ("_eV_per_A", "eV/Å"),
+    ("_eV_per_atom", "eV/site"),
+    ("_eV", "eV"),
+    ("_GPa", "GPa"),
+    ("_A3", "Å³"),
+    ("_A", "Å"),
+    ("_deg", "°"),
+    ("_K", "K"),
+    ("_kB", "k_B"),
+)
+
+
+def in_words(name: str) -> str:
+    """Return a name that ends in its unit as people write it: ``volume_A3`` is ``volume (Å³)``."""
+    for ending, unit in UNITS:
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending).replace('_', ' ')} ({unit})"
+    return name.replace("_", " ")
+
+
+def power_of_ten(exponent: float) -> str:
+    """Return 10 to an exponent as people write it, such as 4.4 × 10⁻²⁴."""
+    import math
+
+    whole = math.floor(exponent)
+    mantissa = f"{10 ** (exponent - whole):.1f}"
+    if mantissa == "10.0":
+        mantissa, whole = "1.0", whole + 1
+    raised = str(whole).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{raised}"
+
+
 def shown(value: float, form: str) -> str:
     """Return a formatted number with a true minus sign, and none before a zero."""
     text = format(value, form)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.overlap import overlap_warning
-from alchemlip.reporting.content import Findings, Quantity, Section, Table, rounded, table_of
+from alchemlip.reporting.content import (
+    Findings,
+    Quantity,
+    Section,
+    Table,
+    power_of_ten,
+    rounded,
+    table_of,
+)
 from alchemlip.reporting.reading import RunFiles
 from alchemlip.reporting.switching_figures import path_figures
 from alchemlip.reporting.window_figures import exchange_figure, window_figures
@@ -33,12 +42,16 @@ def free_energy_findings(run: RunFiles) -> Findings:
     from alchemlip.runs import RunRecord
 
     results, sections, warnings = run.results, [], []
-    quantities = _quantities(run.command, results) if results else []
+    quantities = _quantities(run, results) if results else []
     if results:
         warnings += [f"{text}." for text in (overlap_warning(results),) if text]
         if results.get("repeats") == 1 and results.get("couplings") is None:
             warnings.append("A single repeat has no error bar: run several (--repeats).")
-        sections.append(Section("Terms", tables=(_terms(results),), text=_conventions(results)))
+        sections.append(
+            Section(
+                "Terms", tables=(_terms(results), *_springs(results)), text=_conventions(results)
+            )
+        )
     if not run.has_samples:
         return Findings(tuple(quantities), tuple(warnings), tuple(sections))
     try:
@@ -66,12 +79,13 @@ def _analysed(record: RunRecord, rng: Any, warnings: list[str]) -> Analysis | No
         return None
 
 
-def _quantities(command: str, results: Mapping[str, Any]) -> list[Quantity]:
+def _quantities(run: RunFiles, results: Mapping[str, Any]) -> list[Quantity]:
     unit = "eV" if "free_energy_eV" in results else "eV_per_atom"
     value = results.get(f"free_energy_{unit}")
     if value is None:
         return []
-    kind = "Gibbs" if results.get("ensemble") == "NPT" else "Helmholtz"
+    fixed = run.inputs.get("dynamics", {}).get("cell") == "fixed"
+    kind = "Helmholtz" if fixed else "Gibbs"
     error = results.get(f"standard_error_{unit}")
     low, high = results.get(f"interval_95_{unit}") or (None, None)
     note = ""
@@ -80,11 +94,16 @@ def _quantities(command: str, results: Mapping[str, Any]) -> list[Quantity]:
         note = f"95 % interval {ends[0]} to {ends[1]} {UNITS[unit]}; {results['method']}."
     shown, plus = rounded(value, error, 5)
     temperature = f" at {results['temperature_K']:g} K" if "temperature_K" in results else ""
-    label = f"{kind} free energy {NAMES.get(command, '')}{temperature}"
+    label = f"{kind} free energy {NAMES.get(run.command, '')}{temperature}"
     found = [Quantity(label, shown, UNITS[unit], plus, note)]
     if results.get("log10_concentration") is not None:
-        exponent = f"{results['log10_concentration']:.2f}".replace("-", "−")
-        found.append(Quantity("Vacancies in equilibrium", f"10^{exponent}", "per site"))
+        share = power_of_ten(results["log10_concentration"])
+        ends = results.get("concentration_interval_95") or ()
+        note = ""
+        if len(ends) == 2 and all(end is not None and end > 0 for end in ends):
+            low, high = (power_of_ten(math.log10(end)) for end in ends)
+            note = f"95 % interval {low} to {high}."
+        found.append(Quantity("Vacancies in equilibrium", share, "per site", note=note))
     if results.get("static_formation_energy_eV") is not None:
         static = rounded(results["static_formation_energy_eV"])[0]
         found.append(Quantity("Formation energy at rest, 0 K", static, "eV"))
@@ -136,12 +155,21 @@ def _conventions(results: Mapping[str, Any]) -> tuple[str, ...]:
             f"Volume of the centre of mass: {results['centre_of_mass_convention']}, with "
             f"{results['n_cells']} cells."
         )
-    if results.get("species") and results.get("chemical_potential_eV") is not None:
+    if results.get("chemical_potential_source"):
         text.append(
-            f"Chemical potential of {results['species']}: {results['chemical_potential_eV']:.6g} "
-            "eV.".replace("-", "−")
+            f"Chemical potential of {results['species']}: {results['chemical_potential_source']}."
         )
     return tuple(text)
+
+
+def _springs(results: Mapping[str, Any]) -> tuple[Table, ...]:
+    constants = results.get("spring_constants_eV_per_A2")
+    if not constants:
+        return ()
+    squares = results.get("mean_square_displacements_A2") or {}
+    rows = [(name, value, squares.get(name)) for name, value in constants.items()]
+    columns = ("sites", "spring constant (eV/Å²)", "mean square displacement (Å²)")
+    return (table_of("Springs of the Einstein crystal", columns, rows),)
 
 
 def _trust(

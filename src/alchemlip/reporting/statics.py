@@ -149,7 +149,7 @@ def _scan_records(
 def _energy(results: Mapping[str, Any]) -> Quantity:
     spread = results.get("energy_eV_per_atom_spread")
     value, error = rounded(float(results["energy_eV_per_atom"]), spread, 6)
-    note = f"{results['n_sites']} sites"
+    note = "1 site" if results["n_sites"] == 1 else f"{results['n_sites']} sites"
     if abs(results["n_atoms"] - results["n_sites"]) > 1e-9:
         note += f", {results['n_atoms']:g} atoms"
     if error:

@@ -172,7 +172,8 @@ class _Mesh:
             "color": _hex(colour),
             "opacity": 0.25 if glass else 1.0,
             "flatshading": False,
-            "lighting": {"ambient": 0.62, "diffuse": 0.55, "specular": 0.12, "roughness": 0.6},
+            "lighting": {"ambient": 0.6, "diffuse": 0.5, "specular": 0.08, "roughness": 0.6},
+            "lightposition": dict(zip("xyz", (1e5 * np.array(EYE)).tolist(), strict=True)),
             "showlegend": True,
             "hoverinfo": "text",
             # The page gives every vertex of a site the site's label.
@@ -189,22 +190,21 @@ def _sphere_traces(
 ) -> list[Trace]:
     turns = 24 if len(sites) <= 80 else 14
     right, up, eye = view_axes()
-    # Sectors follow one another clockwise from the top.
-    towards_viewer = np.stack([up, right, eye])
+    towards_viewer = np.stack([right, up, eye])
     meshes: dict[str, _Mesh] = {}
     for site, centre in zip(sites.tolist(), positions, strict=True):
         occupancy = occupancies[site]
         label = f"site {site}: {words_of(occupancy)}"
         present = real_species(occupancy)
         walls = VACANCY in present and len(present) > 1
-        start = 0.0
+        end = np.pi / 2  # the top; species follow one another clockwise
         for species, weight in present.items():
-            end = start + 2 * np.pi * weight
+            start = end - 2 * np.pi * weight
             vertices, triangles = sector(start, end, turns, walls and species != VACANCY)
             meshes.setdefault(species, _Mesh()).add(
                 centre + _radius(occupancy) * vertices @ towards_viewer, triangles, label
             )
-            start = end
+            end = start
     return [
         meshes[species].trace(species, colours[species])
         for species in sorted(meshes, key=species_number)
@@ -324,8 +324,7 @@ def _box(mixture: Mixture, positions: FloatArray) -> dict[str, Any]:
     every = np.concatenate([positions, corners]) if mixture.pbc.any() else positions
     low, high = every.min(axis=0) - MARGIN, every.max(axis=0) + MARGIN
     right, up, _ = view_axes()
-    # The picture is wider than high.
-    seen = max(float(np.ptp(every @ up)), float(np.ptp(every @ right)) / 1.3) + 2 * MARGIN
+    seen = max(float(np.ptp(every @ axis)) for axis in (right, up)) + 2 * MARGIN
     extent = SEEN * (high - low) / seen
     hidden = {"visible": False, "showspikes": False}
     return {
@@ -362,7 +361,8 @@ def _description(
         if spheres
         else "Each site is a point in the mixed colour of what it holds."
     )
-    return f"{mixture.n_sites} sites: {kinds}. {how}"
+    total = "1 site" if mixture.n_sites == 1 else f"{mixture.n_sites} sites"
+    return f"{total}: {kinds}. {how}"
 
 
 def _site_table(mixture: Mixture, occupancies: Sequence[Mapping[str, float]]) -> Table:

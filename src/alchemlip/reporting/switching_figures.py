@@ -67,7 +67,7 @@ def _slopes(legs: Sequence[Leg], suffix: str, words: str) -> Figure:
                     number,
                     mode="lines",
                     showlegend=False,
-                    opacity=0.3,
+                    opacity=0.45,
                     hoverinfo="skip",
                 )
             )
