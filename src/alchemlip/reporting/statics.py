@@ -260,14 +260,19 @@ def _course(run: RunFiles) -> list[Figure]:
         )
     ]
     if len(steps) > 1:
-        above = [1e3 * (energy - energies[-1]) for energy in energies]
+        lowest = min(energies)
+        above = [1e3 * (energy - lowest) for energy in energies]
         figures.append(
             Figure(
                 "energy",
                 "Energy, step by step",
-                span_of("The energy above the last step", above, "meV"),
-                (series(steps, above, "energy"),),
-                axes("step", "energy above the last (meV)"),
+                span_of("The energy above the lowest", above, "meV"),
+                (series(steps, [value or None for value in above], "energy"),),
+                axes(
+                    "step",
+                    "energy above the lowest (meV)",
+                    yaxis={"type": "log", "exponentformat": "power"},
+                ),
                 height=280,
             )
         )

@@ -24,6 +24,8 @@ FACE = 1e-3
 """Fractional distance from a face at which a site is shown on it."""
 EYE = (1.35, 0.95, 0.7)
 """Direction of the first view, in which every sphere is seen as a pie chart."""
+LIGHT = {"x": -1.35e5, "y": -0.95e5, "z": -0.7e5}
+"""Where Plotly's lamp stands so that it shines from behind the reader."""
 MARGIN = 1.1
 """Space around the sites in Angstrom."""
 SEEN = 1.75
@@ -173,7 +175,7 @@ class _Mesh:
             "opacity": 0.25 if glass else 1.0,
             "flatshading": False,
             "lighting": {"ambient": 0.6, "diffuse": 0.5, "specular": 0.08, "roughness": 0.6},
-            "lightposition": dict(zip("xyz", (1e5 * np.array(EYE)).tolist(), strict=True)),
+            "lightposition": LIGHT,
             "showlegend": True,
             "hoverinfo": "text",
             # The page gives every vertex of a site the site's label.
