@@ -98,11 +98,11 @@ def _quantities(run: RunFiles, results: Mapping[str, Any]) -> list[Quantity]:
     found = [Quantity(label, shown, UNITS[unit], plus, note)]
     if results.get("log10_concentration") is not None:
         share = power_of_ten(results["log10_concentration"])
-        ends = results.get("concentration_interval_95") or ()
+        limits = results.get("concentration_interval_95") or ()
         note = ""
-        if len(ends) == 2 and all(end is not None and end > 0 for end in ends):
-            low, high = (power_of_ten(math.log10(end)) for end in ends)
-            note = f"95 % interval {low} to {high}."
+        if len(limits) == 2 and all(limit is not None and limit > 0 for limit in limits):
+            least, most = (power_of_ten(math.log10(limit)) for limit in limits)
+            note = f"95 % interval {least} to {most}."
         found.append(Quantity("Vacancies in equilibrium", share, "per site", note=note))
     if results.get("static_formation_energy_eV") is not None:
         static = rounded(results["static_formation_energy_eV"])[0]
