@@ -9,8 +9,8 @@ from typing import Any
 
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.errors import InputError
-from alchemlip.results import POINTS, write_table
+from alchemlip.progress import progress_of
+from alchemlip.results import write_table
 
 LONGEST_LIST = 6
 """Longer lists, such as forces, stay in the run's own folder."""
@@ -45,44 +45,9 @@ def run_state(folder: CampaignFolder, run: CampaignRun) -> RunState:
         return RunState(run.name, "finished", 1.0, attempts.begun, "")
     begun = "begun" if record or attempts.begun else "waiting"
     state = "failed" if attempts.given_up else begun
-    fraction = _fraction(folder.results(run.name), record) if record else None
+    done = progress_of(folder.results(run.name), record) if record else None
+    fraction = None if done is None else done.fraction
     return RunState(run.name, state, fraction, attempts.begun, attempts.reason or attempts.error)
-
-
-def _fraction(results: Path, record: Mapping[str, Any]) -> float | None:
-    inputs = record.get("inputs", {})
-    if record.get("command") == "scan" and (results / POINTS).is_file():
-        from alchemlip.scanning import composition_grid
-
-        components = inputs["groups"][inputs["scanned_group"]]["components"]
-        total = len(composition_grid(len(components), inputs["points"]))
-        return float((results / POINTS).read_bytes().count(b"\n") / total)
-    if record.get("command") in ("switch", "transmute", "vacancy") and "switching" in inputs:
-        return _switched_fraction(results, inputs["switching"])
-    return None
-
-
-def _switched_fraction(results: Path, values: Mapping[str, Any]) -> float | None:
-    from alchemlip.freeenergy.switching import SwitchingSettings
-    from alchemlip.runs import RECORD, RunRecord
-
-    if not (results / RECORD).is_file():
-        return None
-    settings = SwitchingSettings(**values)
-    try:
-        with RunRecord.read(results / RECORD) as record:
-            last = record.last_sample()
-    except InputError:  # nothing in it yet
-        return None
-    if last is None:
-        return 0.0
-    repeat, segment, step = last
-    done = repeat * settings.steps / settings.repeats
-    for part in settings.segments():
-        if part.name == segment:
-            return (done + step) / settings.steps
-        done += part.steps
-    return None
 
 
 def collected(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from alchemlip.cli import (
     switch,
     transmute,
     vacancy,
+    watch,
 )
 from alchemlip.errors import InputError
 
@@ -51,6 +52,7 @@ app.command("vacancy")(vacancy.command)
 app.command("concentration")(concentration.command)
 app.command("analyze")(analyze.command)
 app.add_typer(campaign.app, name="campaign")
+app.command("watch")(watch.command)
 app.command("report")(report.command)
 app.command("models")(models.command)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
-from alchemlip.results import POINTS, RESULT
+from alchemlip.results import POINTS, read_record
 from alchemlip.step_log import STEPS, read_lines
 
 RECORD = "run.sqlite"
@@ -73,17 +71,7 @@ def read_run(folder: Path) -> RunFiles:
     Raises:
         InputError: if there is no readable result.json.
     """
-    file = folder / RESULT
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("no JSON object")
-    except OSError as error:
-        raise InputError(
-            f"there is no {RESULT} in {str(folder)!r}: name the folder of a run or of a campaign"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{str(file)!r} is damaged: name the folder of another run") from error
+    record = read_record(folder)
     points = read_lines(folder / POINTS) or list(record.get("points") or [])
     return RunFiles(folder, record, points, read_lines(folder / STEPS), (folder / RECORD).is_file())
 
