@@ -52,6 +52,32 @@ class ScanPoint:
     record: dict[str, Any]
 
 
+class ScanResult(list[ScanPoint]):
+    """The points of a scan in the order of the grid: a list that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        """Return one row a point."""
+        from alchemlip.notebook import html_table
+
+        keys = {
+            "energy_eV_per_atom": "energy (eV/site)",
+            "mixing_energy_eV_per_atom": "mixing energy (eV/site)",
+            "a_A": "a (Å)",
+            "b_A": "b (Å)",
+            "c_A": "c (Å)",
+            "converged": "converged",
+        }
+        columns = [key for key in keys if any(key in point.record for point in self)]
+        rows = [
+            (
+                ", ".join(f"{weight:.4g}" for weight in point.x),
+                *(point.record.get(key) for key in columns),
+            )
+            for point in self
+        ]
+        return html_table("Scan", ("x", *(keys[key] for key in columns)), rows)
+
+
 def composition_grid(n_components: int, points: int) -> FloatArray:
     """Return the compositions (P, n_components) of a regular grid on the simplex.
 
@@ -85,7 +111,7 @@ def scan(
     settings: RelaxationSettings | None = None,
     batch_sites: int | None = None,
     on_point: Callable[[ScanPoint, int, int], None] | None = None,
-) -> list[ScanPoint]:
+) -> ScanResult:
     """Relax a mixture at every composition of a grid.
 
     Args:
@@ -142,7 +168,7 @@ def scan(
     if store and not store.finished:
         _write_table(store, finished)
         store.finish(scan_summary(finished), [_named(point) for point in finished])
-    return finished
+    return ScanResult(finished)
 
 
 def scan_inputs(
