@@ -223,6 +223,23 @@ def test_an_empty_record_is_no_fault(tmp_path: Path) -> None:
     assert "cannot be shown" in page.text
 
 
+def test_a_record_of_another_version_shows_its_plain_values(tmp_path: Path) -> None:
+    write_result(tmp_path, status="finished", command="scan", results={"n_points": 17})
+    page = page_of(tmp_path)
+    assert_sound(page)
+    assert "Only plain values" in page.text
+    assert "17" in page.text
+
+
+def test_a_cluster_has_no_cell(cli: Cli) -> None:  # noqa: F811
+    assert cli("energy", "cluster.xyz", "--out", "run").code == 0
+    page = page_of(Path("run"))
+    assert_sound(page)
+    assert "Volume" not in page.text
+    names = {trace["name"] for trace in page.figure("structure")["traces"]}
+    assert names == {"Na", "Cl"}
+
+
 def test_little_overlap_stands_beside_the_number(tmp_path: Path) -> None:
     folder = switching_run(tmp_path / "run", repeats=3)
     record = result(folder)

@@ -7,6 +7,7 @@ import shlex
 from calendar import month_name
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,15 @@ def content_of(folder: Path) -> ReportContent:
     if (folder / CAMPAIGN).is_file():
         return campaign_content(folder)
     run = read_run(folder)
-    findings = FINDINGS.get(run.command, _unknown)(run)
+    try:
+        findings = FINDINGS.get(run.command, _unknown)(run)
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # written by another version
+        findings = _unknown(run)
+        told = f"Only plain values can be shown; {type(error).__name__}: {error}."
+        findings = replace(findings, warnings=(told,))
     structure, words, problem = _structure(run)
     if problem:
-        findings = Findings(findings.quantities, (*findings.warnings, problem), findings.sections)
+        findings = replace(findings, warnings=(*findings.warnings, problem))
     return ReportContent(
         title=_title(run),
         command=run.command,
@@ -190,8 +196,7 @@ def _structure_words(run: RunFiles) -> str | None:
     sites = None
     if "mixture" in run.inputs:
         sites = len(run.inputs["mixture"].get("symbols", ()))
-    formula = run.inputs.get("formula")
-    parts = [str(file) if file else None, formula, _counted(sites) if sites else None]
+    parts = [str(file) if file else None, _counted(sites) if sites else None]
     return ", ".join(part for part in parts if part) or None
 
 

@@ -46,6 +46,8 @@
       dragmode: figure.solid ? "orbit" : coarse.matches ? false : "zoom",
       uirevision: figure.name,
     };
+    // Paper is narrower than most windows.
+    if (root.dataset.face === "print") Object.assign(base, { autosize: false, width: 660 });
     for (const key of Object.keys(figure.layout)) {
       if (/^[xy]axis\d*$/.test(key)) base[key] = axis();
     }
