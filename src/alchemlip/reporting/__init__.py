@@ -5,8 +5,11 @@
 
 reading.py      the files of a folder, read and never written, whatever the run's status
 content.py      what a report says, as plain data
-statics.py, alloys.py, freeenergies.py, campaign.py      what each kind of calculation says
-figures.py, structure_view.py      plots as plain Plotly dictionaries
+statics.py, scans.py, alloys.py, designs.py, freeenergies.py, concentrations.py, campaign.py
+                what each kind of calculation says
+figures.py, switching_figures.py, window_figures.py, structure_view.py
+                plots as plain Plotly dictionaries
+composing.py    all of it, and what was run
 page.py         the content as HTML
 """
 

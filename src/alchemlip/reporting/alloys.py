@@ -1,4 +1,4 @@
-"""What a report says of random alloys, ordering, designs and concentrations of vacancies."""
+"""What a report says of random alloys and of ordering."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from alchemlip.reporting.content import (
     Findings,
     Quantity,
     Section,
-    in_words,
-    power_of_ten,
     rounded,
     table_of,
 )
-from alchemlip.reporting.figures import axes, band, level, series, span_of, ternary
+from alchemlip.reporting.figures import axes, level, series, span_of, ternary
 from alchemlip.reporting.reading import RunFiles
 
 ENERGIES = (
@@ -306,140 +304,3 @@ def _pairs(results: Mapping[str, Any]) -> Figure:
             rows,
         ),
     )
-
-
-def design_findings(run: RunFiles) -> Findings:
-    """Return the composition that was sought, and the way to it."""
-    results, warnings, quantities = run.results, [], []
-    goals = run.inputs.get("goals") or []
-    if results:
-        if not results.get("converged", True):
-            warnings.append(f"The design did not converge: {results['message']}.")
-        quantities = _designed(results)
-    sections = []
-    trail = [point for point in run.points if "x" in point]
-    if trail:
-        steps = list(range(1, len(trail) + 1))
-        figures = [_weights_figure(run, trail, steps)]
-        for index, goal in enumerate(goals):
-            figures.append(_goal_figure(goal, [p["values"][index] for p in trail], steps, index))
-        sections.append(Section("The way there", figures=tuple(figures)))
-    if results.get("supercell_property"):
-        rows = [
-            (in_words(name), results["supercell_predicted_property"][name], value)
-            for name, value in results["supercell_property"].items()
-        ]
-        columns = ("property", "predicted", "with whole atoms")
-        table = table_of("Checked with whole atoms in a supercell", columns, rows)
-        if not results.get("supercell_converged", True):
-            warnings.append("The supercell of whole atoms did not relax to the limits.")
-        sections.append(Section("Check", tables=(table,)))
-    return Findings(tuple(quantities), tuple(warnings), tuple(sections))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
-
-
-def _designed(results: Mapping[str, Any]) -> list[Quantity]:
-    weights = ", ".join(
-        f"{label.rpartition(':')[2]} {weight:.4f}"
-        for label, weight in results["composition"].items()
-    )
-    found = [Quantity("Composition", weights, note=_sentence(results["message"]))]
-    for name, value in results["property"].items():
-        target = results["target"][name]
-        wanted = target if isinstance(target, str) else f"wanted {target:g}"
-        found.append(Quantity(in_words(name), rounded(float(value), digits=5)[0], note=wanted))
-    found.append(Quantity("Relaxed compositions", str(results["iterations"])))
-    return found
-
-
-def _weights_figure(run: RunFiles, trail: Sequence[Mapping[str, Any]], steps: list[int]) -> Figure:
-    from alchemlip.mixture import Mixture
-
-    names = Mixture.from_dict(trail[0]["mixture"]).component_labels
-    weights = np.array([point["x"] for point in trail])
-    traces = [
-        series(steps, column, name, number)
-        for number, (name, column) in enumerate(zip(names, weights.T, strict=True))
-    ]
-    last = ", ".join(
-        f"{name} {weight:.4g}" for name, weight in zip(names, weights[-1], strict=True)
-    )
-    return Figure(
-        "weights",
-        "Composition",
-        f"{len(steps)} relaxed compositions, the last {last}.",
-        tuple(traces),
-        axes("relaxed composition", "weight", yaxis={"range": [-0.03, 1.03]}),
-        table_of(
-            "Composition",
-            ("step", *names),
-            [(step, *row) for step, row in zip(steps, weights.tolist(), strict=True)],
-        ),
-        height=320,
-    )
-
-
-def _goal_figure(goal: Sequence[Any], values: list[float], steps: list[int], index: int) -> Figure:
-    name, kind, wanted = in_words(str(goal[0])), str(goal[1]), goal[2]
-    shapes = [] if wanted is None else [level(float(wanted))]
-    limit = "" if wanted is None else f" {wanted:g}, the dashed line"
-    return Figure(
-        f"goal-{index}",
-        name,
-        f"{span_of(name, values, '')} Goal: {kind}{limit}.",
-        (series(steps, values, name),),
-        axes("relaxed composition", name, shapes=shapes),
-        table_of(name, ("step", name), list(zip(steps, values, strict=True))),
-        height=280,
-    )
-
-
-def concentration_findings(run: RunFiles) -> Findings:
-    """Return vacancies in equilibrium against temperature."""
-    results, rows = run.results, list(run.record.get("points") or [])
-    if not results or not rows:
-        return Findings()
-    enthalpy = rounded(results["enthalpy_eV"], results.get("enthalpy_standard_error_eV"))
-    entropy = rounded(results["entropy_kB"], results.get("entropy_standard_error_kB"), 2)
-    last = rows[-1]
-    share = power_of_ten(float(np.log10(last["concentration"])))
-    quantities = (
-        Quantity("Enthalpy of formation", enthalpy[0], "eV", enthalpy[1]),
-        Quantity("Entropy of formation", entropy[0], "k_B", entropy[1]),
-        Quantity(f"Vacancies at {last['temperature_K']:.0f} K", share, "per site"),
-    )
-    inverse = [1000.0 * row["inverse_temperature_1_per_K"] for row in rows]
-    values = [row["concentration"] for row in rows]
-    traces = [series(inverse, values, "concentration", mode="lines")]
-    if any(row["concentration_low"] != row["concentration_high"] for row in rows):
-        low, high = ([row[f"concentration_{side}"] for row in rows] for side in ("low", "high"))
-        traces.insert(0, band(inverse, low, high, "± standard error of G"))
-    figure = Figure(
-        "concentration",
-        "Vacancies in equilibrium",
-        span_of("The concentration", values, "per site")
-        + f" {rows[0]['temperature_K']:.0f} to {rows[-1]['temperature_K']:.0f} K.",
-        tuple(traces),
-        axes(
-            "1000 K / T",
-            "vacancies per site",
-            yaxis={"type": "log", "exponentformat": "power"},
-        ),
-        table_of(
-            "Vacancies in equilibrium",
-            ("T (K)", "G (eV)", "± (eV)", "per site"),
-            [
-                (
-                    row["temperature_K"],
-                    row["free_energy_eV"],
-                    row["standard_error_eV"],
-                    row["concentration"],
-                )
-                for row in rows
-            ],
-        ),
-    )
-    return Findings(quantities, (), (Section("Against temperature", figures=(figure,)),))

@@ -15,13 +15,9 @@ from typing import Any
 from alchemlip.campaigns.folder import CAMPAIGN
 from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
-from alchemlip.reporting.alloys import (
-    concentration_findings,
-    design_findings,
-    disorder_findings,
-    order_findings,
-)
+from alchemlip.reporting.alloys import disorder_findings, order_findings
 from alchemlip.reporting.campaign import campaign_content
+from alchemlip.reporting.concentrations import concentration_findings
 from alchemlip.reporting.content import (
     Figure,
     Findings,
@@ -31,9 +27,11 @@ from alchemlip.reporting.content import (
     table_of,
     text_of,
 )
+from alchemlip.reporting.designs import design_findings
 from alchemlip.reporting.freeenergies import free_energy_findings
 from alchemlip.reporting.reading import RunFiles, at, read_run, shown_mixture
-from alchemlip.reporting.statics import energy_findings, relaxation_findings, scan_findings
+from alchemlip.reporting.scans import scan_findings
+from alchemlip.reporting.statics import energy_findings, relaxation_findings
 from alchemlip.reporting.structure_view import real_species, structure_figure, words_of
 
 FINDINGS: Mapping[str, Callable[[RunFiles], Findings]] = {
@@ -142,7 +140,7 @@ def _unknown(run: RunFiles) -> Findings:
 def _title(run: RunFiles) -> str:
     name = Path(str(run.source.get("structure_file") or run.folder.resolve().name)).stem
     title = TITLES.get(run.command, run.command + " of {}").format(name)
-    if run.command == "scan":
+    if run.command == "scan" and "groups" in run.inputs:
         components = run.inputs["groups"][run.inputs["scanned_group"]]["components"]
         title += ", " + (" to " if len(components) == 2 else ", ").join(components)
     temperature = run.inputs.get("dynamics", {}).get("temperature_K")
