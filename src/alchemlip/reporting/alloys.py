@@ -65,11 +65,11 @@ def disorder_findings(run: RunFiles) -> Findings:
         figures = [_mixing_figure(x[:, 1], labels, records, results), *_thermal(labels, results)]
     elif all(key in record for record in records):
         values = 1e3 * np.array([record[key] for record in records])
-        trace, layout = ternary(x, values, labels, "meV/site", [False] * len(records))
+        traces, layout = ternary(x, values, labels, "meV/site", [False] * len(records))
         rows = [(*row, value) for row, value in zip(x.tolist(), values.tolist(), strict=True)]
         table = table_of("Mixing energy", (*labels, "mixing energy (meV/site)"), rows)
         told = span_of("The mixing energy", values, "meV/site")
-        figures = [Figure("mixing", "Mixing energy", told, (trace,), layout, table, height=440)]
+        figures = [Figure("mixing", "Mixing energy", told, traces, layout, table, height=440)]
     else:
         figures = []
     sections = (

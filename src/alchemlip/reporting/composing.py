@@ -142,7 +142,7 @@ def _title(run: RunFiles) -> str:
     title = TITLES.get(run.command, run.command + " of {}").format(name)
     if run.command == "scan" and "groups" in run.inputs:
         components = run.inputs["groups"][run.inputs["scanned_group"]]["components"]
-        title += ", " + (" to " if len(components) == 2 else ", ").join(components)
+        title += ": " + (" to " if len(components) == 2 else ", ").join(components)
     temperature = run.inputs.get("dynamics", {}).get("temperature_K")
     return title if temperature is None else f"{title} at {temperature:g} K"
 

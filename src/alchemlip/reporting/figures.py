@@ -171,7 +171,7 @@ def span_of(name: str, values: FloatArray | Sequence[float], unit: str) -> str:
 
 def ternary(
     x: FloatArray, values: Any, labels: Sequence[str], name: str, hollow: Sequence[bool]
-) -> tuple[Trace, dict[str, Any]]:
+) -> tuple[tuple[Trace, ...], dict[str, Any]]:
     """Return points in a composition triangle, coloured by a value that also stands beside them.
 
     Args:
@@ -189,7 +189,7 @@ def ternary(
         **corners,
         "mode": "markers+text",
         "text": [f"{value:.3g}".replace("-", "−") for value in values],
-        "textposition": "top center",
+        "textposition": ["middle right" if row[0] == 1.0 else "top center" for row in x.tolist()],
         "textfont": {"size": 10},
         "name": plain(name),
         "marker": {
@@ -207,13 +207,25 @@ def ternary(
         + "<br>%{text}<extra></extra>",
         "cliponaxis": False,
     }
-    layout = {
-        "ternary": {
-            "sum": 1,
-            **{
-                f"{key}axis": {"title": {"text": plain(label)}}
-                for key, label in zip("abc", labels, strict=True)
-            },
-        }
+    corners_named: Trace = {
+        "type": "scatterternary",
+        **{key: [float(key == corner) for corner in "abc"] for key in "abc"},
+        "mode": "text",
+        # A line between the name and the point.
+        "text": [
+            f"<b>{plain(label)}</b><br> " if first else f" <br><b>{plain(label)}</b>"
+            for first, label in zip((True, False, False), labels, strict=True)
+        ],
+        "textposition": ["top center", "bottom center", "bottom center"],
+        "textfont": {"size": 14},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "cliponaxis": False,
     }
-    return trace, layout
+    # The values stand beside the points, where tick labels would be in their way.
+    bare = {"showticklabels": False, "ticks": "", "title": {"text": ""}}
+    layout = {
+        "ternary": {"sum": 1, **{f"{key}axis": bare for key in "abc"}},
+        "showlegend": False,
+    }
+    return (trace, corners_named), layout

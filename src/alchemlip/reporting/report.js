@@ -53,7 +53,7 @@
     }
     if (figure.layout.ternary) {
       base.ternary = { bgcolor: "rgba(0,0,0,0)" };
-      for (const key of ["aaxis", "baxis", "caxis"]) base.ternary[key] = axis();
+      for (const key of ["aaxis", "baxis", "caxis"]) base.ternary[key] = { ...axis(), ticks: "" };
       base.margin = { l: 40, r: 40, t: 30, b: 40 };
     }
     if (figure.solid) {

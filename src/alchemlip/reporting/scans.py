@@ -210,13 +210,13 @@ def _triangle_figures(
         quantities.append(("lattice", "Cube root of the cell volume", "Å", size))
     figures = []
     for name, title, unit, values in quantities:
-        trace, layout = ternary(x, values, labels, unit, open_points)
+        traces, layout = ternary(x, values, labels, unit, open_points)
         figures.append(
             Figure(
                 name,
                 title,
                 f"{span_of(title, values, unit)} Corners are the pure {', '.join(labels)}.",
-                (trace,),
+                traces,
                 layout,
                 table_of(
                     title,
