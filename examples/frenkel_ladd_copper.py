@@ -52,8 +52,8 @@ TIMESTEP = 2.0
 class CopperEAM(Calculator):
     """The splines of ASE's EAM for one element, evaluated for all pairs at once.
 
-    ASE's own goes through the atoms one by one: 3 s a step for 500 atoms, this one some 30 ms. Its
-    result depends on the configuration alone, so that a run continues bit for bit.
+    ASE's own goes through the atoms one by one, which takes more than ten times as long. The result
+    depends on the configuration alone, so that a run continues bit for bit.
 
     Args:
         file: in the ``eam.alloy`` format.

@@ -16,9 +16,10 @@ import pytest
 import torch
 from ase import Atoms
 
+from alchemlip.campaigns.dask_executors import dask_cluster
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.execution import jobs, run_jobs
-from alchemlip.campaigns.executors import dask_cluster, in_this_process
+from alchemlip.campaigns.executors import in_this_process
 from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.worker import Job, Outcome
@@ -196,7 +197,7 @@ def test_workers_and_then_the_scheduler_killed(cluster: Cluster) -> None:
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemlip.campaigns.executors.PATIENCE_S", 1.0)
+    monkeypatch.setattr("alchemlip.campaigns.dask_executors.PATIENCE_S", 1.0)
     for address in ("tcp://127.0.0.1:1", "nowhere", "tcp://127.0.0.1:high"):
         with pytest.raises(InputError, match="does not answer"), dask_cluster(address):
             pass

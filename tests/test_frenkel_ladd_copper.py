@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib import util
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator
 from ase.calculators.eam import EAM
 
 from alchemlip.freeenergy.dynamics import DynamicsSettings
@@ -76,6 +78,23 @@ def test_all_pairs_at_once_give_what_ase_gives(example: ModuleType, potential: P
     np.testing.assert_allclose(ours.get_stress(), theirs.get_stress(), atol=1e-10)
 
 
+def test_all_pairs_at_once_are_ten_times_as_fast(example: ModuleType, potential: Path) -> None:
+    """In processor time; 40 times for 27 atoms, and the ratio grows with them."""
+
+    def fastest(calculator: Calculator) -> float:
+        atoms = copper(3)
+        atoms.calc = calculator
+        times = []
+        for seed in range(4):
+            atoms.rattle(0.02, seed=seed)
+            begun = time.process_time()
+            atoms.get_forces()
+            times.append(time.process_time() - begun)
+        return min(times)
+
+    assert fastest(EAM(potential=str(potential))) > 10 * fastest(example.CopperEAM(potential))
+
+
 def test_the_example_runs_and_resumes(
     example: ModuleType, potential: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,5 +130,5 @@ def test_copper_at_low_temperature_is_harmonic(
     rest = calculator.get_potential_energy(atoms)
     harmonic = harmonic_free_energy(frequencies, masses, atoms.get_volume(), temperature, 8, rest)
     error = results["standard_error_eV_per_atom"]
-    assert error < 4e-4
+    assert error < 2e-4
     assert abs(results["free_energy_eV_per_atom"] - harmonic.total / 8) < 3 * error + 5e-5

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from alchemlip.campaigns.progress import Progress, progress_of
 from alchemlip.cli.watch import Speed, duration
-from alchemlip.progress import Progress, progress_of
 from alchemlip.results import ResultFolder
 from alchemlip.step_log import STEPS, StepLog, read_lines
 from alchemlip.watching import Snapshot, Watch

@@ -124,6 +124,35 @@ class Group:
             name, np.asarray(sites), labels, species, np.array(list(checked.values())), correlation
         )
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Group:
+        """Make a group of what `to_dict` returned."""
+        return cls(
+            str(data["name"]),
+            np.array(data["sites"]),
+            tuple(data["components"]),
+            np.array([[species_number(symbol) for symbol in row] for row in data["species"]]),
+            np.array(data["composition"]),
+            data["correlation"],
+            ShortRangeOrder.from_dict(data["short_range_order"])
+            if "short_range_order" in data
+            else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values (JSON) that `from_dict` reads back exactly."""
+        values: dict[str, Any] = {
+            "name": self.name,
+            "sites": self.sites.tolist(),
+            "components": list(self.components),
+            "species": [[species_symbol(z) for z in row] for row in self.species.tolist()],
+            "composition": self.composition.tolist(),
+            "correlation": self.correlation,
+        }
+        if self.short_range_order is not None:
+            values["short_range_order"] = self.short_range_order.to_dict()
+        return values
+
     def occupancies(self) -> list[dict[str, float]]:
         """Return for each site of the group the occupancy of each species."""
         result = []

@@ -167,35 +167,11 @@ class Mixture:
         Raises:
             InputError: if the structures have different numbers of sites or do not differ.
         """
-        labels = tuple(end_states)
-        if not labels:
-            raise InputError("there are no end states: give at least two structures")
-        if set(labels) != set(composition):
-            raise InputError(
-                f"end states {', '.join(labels)} and weights for {', '.join(composition)} do not "
-                "match: give one weight per end state"
-            )
-        first = end_states[labels[0]]
-        for label, atoms in end_states.items():
-            if len(atoms) != len(first):
-                raise InputError(
-                    f"end state {label!r} has {len(atoms)} sites, {labels[0]!r} has {len(first)}: "
-                    "give all the same sites, with X for an empty one"
-                )
-        species = np.stack([atoms.numbers for atoms in end_states.values()], axis=1)
-        differ = np.ones(len(first), dtype=bool)
-        if not all_sites:
-            differ = (species != species[:, :1]).any(axis=1)
-        sites = np.flatnonzero(differ)
-        if len(sites) == 0:
-            raise InputError("the end states are the same structure: nothing would be mixed")
-        weights = check_weights(
-            {label: composition[label] for label in labels}, "the end states", normalise
+        from alchemlip.structures import mixture_from_end_states
+
+        return mixture_from_end_states(
+            end_states, composition, name, correlation, all_sites, normalise
         )
-        group = Group(
-            name, sites, labels, species[sites], np.array(list(weights.values())), correlation
-        )
-        return cls(first.numbers, first.positions, first.cell.array, first.pbc, (group,))
 
     @classmethod
     def from_structure(
@@ -229,22 +205,7 @@ class Mixture:
     def from_dict(cls, data: Mapping[str, Any]) -> Mixture:
         """Make a mixture of the plain dictionary that ``to_dict`` returns."""
         try:
-            groups = tuple(
-                Group(
-                    str(entry["name"]),
-                    np.array(entry["sites"]),
-                    tuple(entry["components"]),
-                    np.array(
-                        [[species_number(symbol) for symbol in row] for row in entry["species"]]
-                    ),
-                    np.array(entry["composition"]),
-                    entry["correlation"],
-                    ShortRangeOrder.from_dict(entry["short_range_order"])
-                    if "short_range_order" in entry
-                    else None,
-                )
-                for entry in data["groups"]
-            )
+            groups = tuple(Group.from_dict(entry) for entry in data["groups"])
             numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
             return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
         except (TypeError, ValueError) as error:
@@ -519,22 +480,7 @@ class Mixture:
             "positions_A": self.positions.tolist(),
             "cell_A": self.cell.tolist(),
             "pbc": self.pbc.tolist(),
-            "groups": [
-                {
-                    "name": group.name,
-                    "sites": group.sites.tolist(),
-                    "components": list(group.components),
-                    "species": [[species_symbol(z) for z in row] for row in group.species.tolist()],
-                    "composition": group.composition.tolist(),
-                    "correlation": group.correlation,
-                    **(
-                        {}
-                        if group.short_range_order is None
-                        else {"short_range_order": group.short_range_order.to_dict()}
-                    ),
-                }
-                for group in self.groups
-            ],
+            "groups": [group.to_dict() for group in self.groups],
         }
 
     def to_atoms(self) -> Atoms:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from alchemlip.backends import Backend, ModelCard
+from alchemlip.batching import Wanted, batched_run
 from alchemlip.errors import InputError
 from alchemlip.evaluation import Evaluation, evaluations
 from alchemlip.graph import Graph, build_graph
@@ -344,6 +345,10 @@ class AlchemicalPotential:
                 composition_gradient=composition_gradient,
                 form=form,
             )[0]
+        run = batched_run()
+        if run is not None:
+            asked = Wanted(forces, stress, composition_gradient, form)
+            return run.evaluate(self, mixtures, neighbour_lists, asked)
         graph = self.graph(mixtures, neighbour_lists)
         # Where every site is pure there is nothing to differentiate for.
         mixed = len(graph.composition) > 0

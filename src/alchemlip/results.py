@@ -8,6 +8,7 @@ scan.csv      the same as a table
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -22,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from alchemlip.errors import FolderInUseError, InputError
 
@@ -258,6 +259,9 @@ def difference(
     return f"it was made with another {changed[0]}"
 
 
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
 def lock_folder(folder: Path, name: str) -> FileLock:
     """Make a folder if need be and lock a file in it against other processes.
 
@@ -270,17 +274,21 @@ def lock_folder(folder: Path, name: str) -> FileLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        # What filelock takes instead of the system's locks stays behind when a process is killed.
+        if isinstance(lock, SoftFileLock):
+            lock.release()
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     except Timeout as error:
         raise FolderInUseError(
             f"another process is at work in the folder {str(folder)!r}: wait for it, or "
             "name a new folder (--out)"
         ) from error
-    except NotImplementedError as error:
-        raise InputError(
-            f"the file system of the folder {str(folder)!r} has no file locks: name a folder on "
-            "another one (--out)"
-        ) from error
-    except OSError as error:
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, NotImplementedError) or error.errno in NO_LOCKS:
+            raise InputError(
+                f"the file system of the folder {str(folder)!r} has no file locks: name a folder "
+                "on another one (--out), or have it mounted with locks"
+            ) from error
         raise InputError(
             f"cannot write to the folder {str(folder)!r} ({error.strerror}): name another "
             "one (--out)"

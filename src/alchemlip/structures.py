@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from alchemlip.errors import InputError
 from alchemlip.groups import Correlation, Group
 from alchemlip.mixture import Mixture
 from alchemlip.short_range_order import ShortRangeOrder
-from alchemlip.species import SUM_TOLERANCE, VACANCY, species_number, species_symbol
+from alchemlip.species import SUM_TOLERANCE, VACANCY, check_weights, species_number, species_symbol
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -169,6 +170,46 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
     if OCCUPANCY in atoms.info:
         _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
     return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+
+
+def mixture_from_end_states(
+    end_states: Mapping[str, Atoms],
+    composition: Mapping[str, float],
+    name: str,
+    correlation: Correlation,
+    all_sites: bool,
+    normalise: bool,
+) -> Mixture:
+    """Interpolate between ASE structures; see ``Mixture.from_end_states``."""
+    labels = tuple(end_states)
+    if not labels:
+        raise InputError("there are no end states: give at least two structures")
+    if set(labels) != set(composition):
+        raise InputError(
+            f"end states {', '.join(labels)} and weights for {', '.join(composition)} do not "
+            "match: give one weight per end state"
+        )
+    first = end_states[labels[0]]
+    for label, atoms in end_states.items():
+        if len(atoms) != len(first):
+            raise InputError(
+                f"end state {label!r} has {len(atoms)} sites, {labels[0]!r} has {len(first)}: "
+                "give all the same sites, with X for an empty one"
+            )
+    species = np.stack([atoms.numbers for atoms in end_states.values()], axis=1)
+    differ = np.ones(len(first), dtype=bool)
+    if not all_sites:
+        differ = (species != species[:, :1]).any(axis=1)
+    sites = np.flatnonzero(differ)
+    if len(sites) == 0:
+        raise InputError("the end states are the same structure: nothing would be mixed")
+    weights = check_weights(
+        {label: composition[label] for label in labels}, "the end states", normalise
+    )
+    group = Group(
+        name, sites, labels, species[sites], np.array(list(weights.values())), correlation
+    )
+    return Mixture(first.numbers, first.positions, first.cell.array, first.pbc, (group,))
 
 
 def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:

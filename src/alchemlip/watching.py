@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.campaigns.progress import Progress, progress_of
 from alchemlip.errors import InputError
-from alchemlip.progress import Progress, progress_of
 from alchemlip.results import POINTS, read_record
 from alchemlip.step_log import STEPS, read_lines
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, CommandOption, calculations
-from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, read_yaml
+from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, choose, read_yaml
 
 NAME = "name"
 
@@ -145,7 +143,7 @@ def read_campaign(file: str | Path) -> Campaign:
         place = first["loc"]
         if first["type"] == "extra_forbidden":
             raise source.error(
-                place, f"unknown entry {place[0]!r}: {_choose(str(place[0]), _Fields.model_fields)}"
+                place, f"unknown entry {place[0]!r}: {choose(str(place[0]), _Fields.model_fields)}"
             ) from error
         if first["type"] == "missing":
             raise source.error((), f"{place[0]!r} is missing: write 'command: relax'") from error
@@ -157,7 +155,7 @@ def read_campaign(file: str | Path) -> Campaign:
     if fields.command not in commands:
         raise source.error(
             ("command",),
-            f"there is no calculation {fields.command!r}: {_choose(fields.command, commands)}",
+            f"there is no calculation {fields.command!r}: {choose(fields.command, commands)}",
         )
     options: dict[str, Any] = {}
     for key, value in fields.options.items():
@@ -231,7 +229,7 @@ def _option(source: MarkedYaml, place: Place, command: str) -> CommandOption:
         )
     if name not in known:
         raise source.error(
-            place, f"{command!r} has no option {written!r}: {_choose(name, sorted(known))}"
+            place, f"{command!r} has no option {written!r}: {choose(name, sorted(known))}"
         )
     return known[name]
 
@@ -246,10 +244,3 @@ def _checked(source: MarkedYaml, place: Place, option: CommandOption, value: Any
         if not file.exists():
             raise source.error(place, f"there is no file {str(file)!r}: check the path")
     return checked
-
-
-def _choose(wrong: str, allowed: Iterable[str]) -> str:
-    """Return words that name the allowed values, the likeliest one first."""
-    names = list(allowed)
-    close = difflib.get_close_matches(wrong, names, n=1)
-    return f"choose one of {', '.join(close + [name for name in names if name not in close])}"

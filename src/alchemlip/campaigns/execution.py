@@ -14,14 +14,16 @@ from concurrent.futures import (
     Future,
     wait,
 )
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alchemlip.campaigns.commands import run_arguments
+from alchemlip.campaigns.description import Campaign
 from alchemlip.campaigns.executors import Lane
-from alchemlip.campaigns.expansion import CampaignRun
+from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.campaigns.worker import Job, Outcome, perform
+from alchemlip.campaigns.worker import Job, Outcome, perform, perform_together
 from alchemlip.errors import InputError
 
 BUSY_WAIT_S = 2.0
@@ -45,8 +47,47 @@ class Tally:
 Report = Callable[[Tally, Outcome | None], None]
 
 
+def run_campaign(
+    campaign: Campaign,
+    lanes: Sequence[Lane],
+    folder: CampaignFolder,
+    threads: int | None = 1,
+    retry: bool = False,
+    report: Report | None = None,
+    batch: int | None = None,
+) -> Tally:
+    """Run a campaign, or what is left of it.
+
+    Args:
+        campaign: as `read_campaign` returns it.
+        lanes: where the runs go.
+        folder: of the campaign; made if need be.
+        threads: of torch in each worker; None leaves them.
+        retry: try runs again that were given up.
+        report: called when a run has ended, and once before the first.
+        batch: most runs that advance together in a process, whose lane must give it as many
+            threads; 0 for as many as memory allows, None for one by one.
+
+    Raises:
+        InputError: if another process runs it, or the runs on record differ from the campaign's.
+    """
+    with folder.lock():
+        runs = expand(campaign)
+        folder.record(campaign.source.file, folder.check(runs))
+        if retry:
+            for run in runs:
+                if folder.attempts(run.name).given_up:
+                    folder.note(run.name, "forgotten")
+        todo = jobs(folder, runs, campaign.base, threads, batch)
+        return run_jobs(folder, todo, lanes, report)
+
+
 def jobs(
-    folder: CampaignFolder, runs: Sequence[CampaignRun], base: Path, threads: int | None
+    folder: CampaignFolder,
+    runs: Sequence[CampaignRun],
+    base: Path,
+    threads: int | None,
+    batch: int | None = None,
 ) -> list[Job]:
     """Return runs as they travel to workers.
 
@@ -55,6 +96,7 @@ def jobs(
         runs: any of its runs.
         base: folder that relative paths in options start from.
         threads: of torch in each worker; None leaves them.
+        batch: most runs that advance together in a process; None for one by one.
     """
     path = folder.path.absolute()
     return [
@@ -67,6 +109,8 @@ def jobs(
                 )
             ),
             threads,
+            tuple((str((base / written).absolute()), sum_) for written, sum_ in run.files.items()),
+            batch,
         )
         for run in runs
     ]
@@ -103,11 +147,12 @@ class _Lane:
     def submit(self, job: Job) -> Future[Outcome]:
         if self.executor is None:
             self.executor = self.plan.make()
-        return self.executor.submit(perform, job)
+        return self.executor.submit(perform if job.batch is None else perform_together, job)
 
     def drop(self) -> None:
         if self.executor is not None:
             self.executor.shutdown(wait=False)
+            self.plan.ended()
         self.executor = None
 
 
@@ -142,7 +187,8 @@ class _Execution:
                     time.sleep(0.1 * BUSY_WAIT_S)
         finally:
             for future in self.at_work:
-                future.cancel()
+                with suppress(NotImplementedError):  # Parsl's cannot be
+                    future.cancel()
             for lane in self.lanes:
                 lane.drop()
         return self.tally

@@ -83,7 +83,7 @@ def _run(
     for written, file in input_files(campaign.command, options, campaign.base).items():
         if file.is_file():
             if file not in checksums:
-                checksums[file] = _checksum(file)
+                checksums[file] = checksum(file)
             files[written] = checksums[file]
     return CampaignRun(name, campaign.command, options, varied, files)
 
@@ -122,7 +122,12 @@ def _clean(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.,+-]+", "-", text).lstrip(".") or "-"
 
 
-def _checksum(file: Path) -> str:
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:

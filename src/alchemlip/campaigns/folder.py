@@ -76,6 +76,11 @@ class CampaignFolder:
         """Return the file with what a run printed."""
         return self.path / "logs" / f"{name}.log"
 
+    @property
+    def job_logs(self) -> Path:
+        """Folder for what the jobs of a batch system print."""
+        return self.path / "logs" / "jobs"
+
     def lock(self) -> FileLock:
         """Keep other processes from running the campaign, until `release` or the process's end."""
         return lock_folder(self.path, LOCK)

@@ -9,7 +9,7 @@ from typing import Any
 
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.progress import progress_of
+from alchemlip.campaigns.progress import fraction_done, points_done
 from alchemlip.results import write_table
 
 LONGEST_LIST = 6
@@ -28,6 +28,7 @@ class RunState:
         fraction: of its steps or points that are done; None where that cannot be told.
         attempts: how often it was begun.
         error: of the last failure.
+        points: compositions finished, of a run that keeps them one by one, such as a design.
     """
 
     name: str
@@ -35,6 +36,7 @@ class RunState:
     fraction: float | None
     attempts: int
     error: str
+    points: int | None = None
 
 
 def run_state(folder: CampaignFolder, run: CampaignRun) -> RunState:
@@ -42,12 +44,19 @@ def run_state(folder: CampaignFolder, run: CampaignRun) -> RunState:
     record = folder.result(run.name)
     attempts = folder.attempts(run.name)
     if record.get("status") == "finished":
-        return RunState(run.name, "finished", 1.0, attempts.begun, "")
+        points = points_done(folder.results(run.name))
+        return RunState(run.name, "finished", 1.0, attempts.begun, "", points)
     begun = "begun" if record or attempts.begun else "waiting"
     state = "failed" if attempts.given_up else begun
-    done = progress_of(folder.results(run.name), record) if record else None
-    fraction = None if done is None else done.fraction
-    return RunState(run.name, state, fraction, attempts.begun, attempts.reason or attempts.error)
+    results = folder.results(run.name)
+    return RunState(
+        run.name,
+        state,
+        fraction_done(results, record) if record else None,
+        attempts.begun,
+        attempts.reason or attempts.error,
+        points_done(results),
+    )
 
 
 def collected(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> list[dict[str, Any]]:

@@ -15,10 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from alchemlip.campaigns.expansion import checksum
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
 
 if TYPE_CHECKING:
+    from alchemlip.batching import BatchExecutor
     from alchemlip.potential import AlchemicalPotential
 
 Ending = Literal["finished", "failed", "busy"]
@@ -33,12 +35,17 @@ class Job:
         name: of the run.
         arguments: of the command line, without the program's name.
         threads: of torch; None leaves them.
+        files: its input files, each with its checksum when the campaign was put on record.
+        batch: most runs that advance together in a process; 0 for as many as memory allows, None
+            for one by one.
     """
 
     folder: str
     name: str
     arguments: tuple[str, ...]
     threads: int | None = None
+    files: tuple[tuple[str, str], ...] = ()
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def perform(job: Job) -> Outcome:
     folder.note(job.name, "begun", host=socket.gethostname(), process=os.getpid())
     try:
         _limit_threads(job.threads)
+        _check_files(job.files)
         with _logged(folder.log(job.name), job.arguments):
             run_command(job.arguments)
         if not folder.finished(job.name):
@@ -81,6 +89,18 @@ def perform(job: Job) -> Outcome:
     return Outcome(job.name, ending, time.perf_counter() - begun, error)
 
 
+def perform_together(job: Job) -> Outcome:
+    """Run a job side by side with those that other threads of this process are at."""
+    return _batch(job.batch or None, job.threads).submit(perform, job).result()
+
+
+def end_batches() -> None:
+    """End what `perform_together` is at, as if interrupted; wait until records are closed."""
+    for batch in _BATCHES.values():
+        batch.shutdown(cancel_futures=True)
+    _BATCHES.clear()
+
+
 def run_command(arguments: Sequence[str]) -> None:
     """Call the command line in this process; potentials are loaded once."""
     import typer
@@ -90,7 +110,7 @@ def run_command(arguments: Sequence[str]) -> None:
     from alchemlip.potential import keeping_potentials
 
     try:
-        with keeping_potentials(_kept_potentials()):
+        with _alone(), keeping_potentials(_kept_potentials()):
             get_command(app).main(list(arguments), prog_name="alchemlip", standalone_mode=False)
     except typer.Abort as error:  # what Typer makes of Ctrl-C
         raise KeyboardInterrupt from error
@@ -115,10 +135,38 @@ def watch_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+_BATCHES: dict[tuple[int | None, int | None], BatchExecutor] = {}
+_MAKING = threading.Lock()
+
+
+def _batch(most_runs: int | None, torch_threads: int | None) -> BatchExecutor:
+    """Return the batch of this process, for which its threads wait."""
+    from alchemlip.batching import BatchExecutor
+
+    with _MAKING:
+        key = (most_runs, torch_threads)
+        if key not in _BATCHES:
+            _BATCHES[key] = BatchExecutor(most_runs, torch_threads)
+        return _BATCHES[key]
+
+
 @cache
 def _kept_potentials() -> dict[str, AlchemicalPotential]:
     """Return what this worker has loaded."""
     return {}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep ASE from waiting for other processes of MPI, each of which has a run of its own."""
+    from ase.parallel import DummyMPI, world
+
+    before = world.comm
+    world.comm = DummyMPI()
+    try:
+        yield
+    finally:
+        world.comm = before
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -126,6 +174,26 @@ def _limit_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def _check_files(files: Sequence[tuple[str, str]]) -> None:
+    """Refuse files that were changed while the campaign ran."""
+    for file, before in files:
+        try:
+            state = os.stat(file)
+        except OSError as error:
+            raise InputError(f"cannot read {file!r} ({error.strerror}): check the path") from error
+        if _checksum(file, state.st_mtime_ns, state.st_size) != before:
+            raise InputError(
+                f"{file!r} was changed while the campaign ran: put it back, and run the campaign "
+                "with --retry, or start another one (--out)"
+            )
+
+
+@cache
+def _checksum(file: str, modified: int, size: int) -> str:
+    del modified, size  # of which the answer is kept
+    return checksum(Path(file))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ class MarkedYaml:
         while place and place not in self.lines:
             place = place[:-1]
         return InputError(f"{str(self.file)!r}, line {self.lines.get(place, 1)}: {words}")
+
+
+def choose(wrong: str, allowed: Iterable[str]) -> str:
+    """Return words that name the allowed values, the likeliest one first."""
+    names = list(allowed)
+    close = difflib.get_close_matches(wrong, names, n=1)
+    return f"choose one of {', '.join(close + [name for name in names if name not in close])}"
 
 
 def read_yaml(file: Path) -> MarkedYaml:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from alchemlip.campaigns.description import Campaign
     from alchemlip.campaigns.execution import Tally
     from alchemlip.campaigns.executors import Lane
+    from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.slurm import SlurmSettings
+    from alchemlip.campaigns.table import RunState
     from alchemlip.campaigns.worker import Outcome
 
 app = typer.Typer(
@@ -70,7 +74,9 @@ def plan(
     measure: Annotated[
         bool,
         typer.Option(
-            "--measure", help="Estimate the time of each run from a few time steps made now."
+            "--measure",
+            help="Estimate the time of each run from a few steps made now; a range where the "
+            "number of steps is not known in advance.",
         ),
     ] = False,
     json_: Json = False,
@@ -79,25 +85,26 @@ def plan(
 
     Example: alchemlip campaign plan mixing.yaml --measure
     """
-    from alchemlip.campaigns.cost import measured_seconds
+    from alchemlip.campaigns.cost import measured_costs
     from alchemlip.campaigns.description import read_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
     from alchemlip.campaigns.table import run_state
+    from alchemlip.cli.campaign_cost import cost_record, show_costs, shown_time
 
     campaign = read_campaign(file)
     runs = expand(campaign)
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     states = [run_state(folder, run) for run in runs]
-    seconds = measured_seconds(runs, campaign.base) if measure else []
+    costs = measured_costs(runs, campaign.base) if measure else []
     if json_:
         _print_json(
             [
                 {
                     **run.to_dict(),
                     "state": state.state,
-                    **({"seconds": seconds[number]} if measure else {}),
+                    **(cost_record(costs[number]) if measure else {}),
                 }
                 for number, (run, state) in enumerate(zip(runs, states, strict=True))
             ]
@@ -110,21 +117,13 @@ def plan(
             **{name: _shown(run.varied.get(name)) for name in columns},
             "seed": _shown(run.options.get("seed")),
             "state": state.state,
-            **({"minutes": f"{seconds[number] / 60.0:.1f}"} if measure else {}),
+            **({"time": shown_time(costs[number])} if measure else {}),
         }
         for number, (run, state) in enumerate(zip(runs, states, strict=True))
     ]
     _table(rows, f"{len(runs)} runs of {campaign.command} in {folder.path}")
     if measure:
-        left = sum(
-            time
-            for time, state in zip(seconds, states, strict=True)
-            if state.state in ("begun", "waiting")
-        )
-        typer.echo(
-            f"About {left / 3600.0:.2f} h of one process with the threads of this one are left, "
-            "at the speed of some steps just made; begun runs count as a whole."
-        )
+        show_costs(costs, states)
 
 
 @app.command("run")
@@ -143,6 +142,12 @@ def run(
             show_default="1; all without workers",
         ),
     ] = None,
+    dask_workers: Annotated[
+        int,
+        typer.Option(
+            "--dask-workers", help="The same as workers of a Dask cluster that ends with this."
+        ),
+    ] = 0,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -150,8 +155,29 @@ def run(
             help="Address of a Dask scheduler, tcp://HOST:PORT, whose workers see this folder.",
         ),
     ] = None,
+    slurm: Annotated[
+        Path | None,
+        typer.Option(
+            "--slurm",
+            help="YAML file of SLURM jobs to be submitted: workers, memory, walltime, queue ...",
+        ),
+    ] = None,
+    batch: Annotated[
+        str,
+        typer.Option(
+            "--batch",
+            help="Runs that advance together in each process, with one evaluation of the potential "
+            "for a step of all; auto for as many as its memory allows.",
+        ),
+    ] = "1",
     retry: Annotated[
         bool, typer.Option("--retry", help="Try runs again that had failed three times.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only tell what would be run, and show the job script of --slurm."
+        ),
     ] = False,
 ) -> None:
     """Run a campaign, or what is left of it; the same command goes on where it was stopped.
@@ -161,30 +187,40 @@ def run(
 
     Example: alchemlip campaign run mixing.yaml --workers 4
     """
+    from alchemlip.campaigns.batch_lanes import batch_size
     from alchemlip.campaigns.description import read_campaign
-    from alchemlip.campaigns.execution import jobs, run_jobs
+    from alchemlip.campaigns.execution import run_campaign
     from alchemlip.campaigns.expansion import expand
     from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.slurm import read_slurm
 
-    if workers and scheduler is not None:
-        raise InputError("--workers and --scheduler exclude one another: leave out one of them")
-    if workers < 0 or (threads is not None and threads < 1):
-        raise InputError("--workers cannot be negative, and --threads is at least 1: correct them")
+    given = {
+        "--workers": workers != 0,
+        "--dask-workers": dask_workers != 0,
+        "--scheduler": scheduler is not None,
+        "--slurm": slurm is not None,
+    }
+    chosen = [flag for flag, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} exclude one another: leave out all but one")
+    if workers < 0 or dask_workers < 0:
+        raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
+    if threads is not None and threads < 1:
+        raise InputError("--threads is at least 1: correct it")
+    together = batch_size(batch)
+    settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)
     runs = expand(campaign)
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
-    if threads is None and (workers or scheduler is not None):
-        threads = 1
-    with _lanes(workers, scheduler) as lanes, folder.lock():
-        folder.record(file, folder.check(runs))
-        if retry:
-            for item in runs:
-                if folder.attempts(item.name).given_up:
-                    folder.note(item.name, "forgotten")
-        tally = run_jobs(
-            folder, jobs(folder, runs, campaign.base, threads), lanes, _reporter(len(runs))
-        )
+    if dry_run:
+        _show_plan(folder, [item.name for item in runs], settings)
+        return
+    if threads is None and chosen:
+        threads = 1 if settings is None else settings.cores
+    with _lanes(workers, dask_workers, scheduler, settings, folder, together) as lanes:
+        report = _reporter(len(runs))
+        tally = run_campaign(campaign, lanes, folder, threads, retry, report, together)
     _show_end(campaign, folder.path, tally)
 
 
@@ -210,7 +246,7 @@ def status(folder: Folder, json_: Json = False) -> None:
         {
             "run": state.name,
             "state": state.state,
-            "done": "" if state.fraction is None else f"{state.fraction:.0%}",
+            "done": _done(state),
             "begun": str(state.attempts),
             "error": state.error,
         }
@@ -221,45 +257,106 @@ def status(folder: Folder, json_: Json = False) -> None:
 
 
 @app.command("collect")
-def collect(folder: Folder) -> None:
-    """Write one table of every run's varied options and results: table.csv and table.parquet.
+def collect(
+    folder: Folder,
+    plot: Annotated[
+        list[str],
+        typer.Option("--plot", help="A column of the table to draw; repeatable.", metavar="COLUMN"),
+    ] = [],
+    against: Annotated[
+        list[str],
+        typer.Option(
+            "--against",
+            help="What to draw it against: a varied option, a composition such as Na:K, or a "
+            "column; repeatable.",
+            metavar="COLUMN",
+        ),
+    ] = [],
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw pictures.")] = True,
+) -> None:
+    """Write one table of every run's varied options and results, and draw them.
 
-    Runs with points, such as scans, also make points.csv and points.parquet.
+    table.csv and .parquet; of repeats the means.csv with standard errors; of runs with points, such
+    as scans, the points.csv; plots/*.png, the main results against every number that varied.
 
-    Example: alchemlip campaign collect campaign-mixing
+    Example: alchemlip campaign collect campaign-mixing --plot volume_A3 --against temperature
     """
     from alchemlip.campaigns.folder import CampaignFolder
+    from alchemlip.campaigns.means import means, repeated
     from alchemlip.campaigns.table import collected, collected_points, write_tables
 
     campaign = CampaignFolder(folder)
     runs = campaign.runs()
     rows = collected(campaign, runs)
     written = write_tables(campaign, "table", rows)
+    if repeated(runs):
+        written += write_tables(campaign, "means", means(runs, rows))
     points = collected_points(campaign, runs)
     if points:
         written += write_tables(campaign, "points", points)
+    if plots:
+        from alchemlip.campaigns.pictures import draw_campaign
+
+        written += draw_campaign(campaign.path, runs, rows, points, plot=plot, against=against)
     finished = sum(row["state"] == "finished" for row in rows)
     typer.echo(f"{finished} of {len(rows)} runs are finished: " + ", ".join(map(str, written)))
     if not any(file.suffix == ".parquet" for file in written):
         typer.echo("For parquet install alchemlip with the extra [freeenergy].")
 
 
+def _done(state: RunState) -> str:
+    if state.fraction is not None:
+        return f"{state.fraction:.0%}"
+    # How many a search takes is not known in advance.
+    return "" if state.points is None else f"{state.points} points"
+
+
 def _folder(out: Path | None, file: Path) -> Path:
     return out if out is not None else Path(f"campaign-{file.stem}")
 
 
-def _lanes(workers: int, scheduler: str | None) -> AbstractContextManager[list[Lane]]:
-    from alchemlip.campaigns.executors import dask_cluster, in_this_process, processes
+def _lanes(
+    workers: int,
+    dask_workers: int,
+    scheduler: str | None,
+    settings: SlurmSettings | None,
+    folder: CampaignFolder,
+    batch: int | None,
+) -> AbstractContextManager[list[Lane]]:
+    from alchemlip.campaigns import dask_executors
+    from alchemlip.campaigns.batch_lanes import MOST_RUNS, lanes_of_batches
+    from alchemlip.campaigns.executors import in_this_process, processes
 
+    if settings is not None:
+        return dask_executors.slurm_cluster(settings, folder.job_logs)
     if scheduler is not None:
-        return dask_cluster(scheduler)
+        return dask_executors.dask_cluster(scheduler)
+    if dask_workers:
+        runs = 1 if batch is None else batch or MOST_RUNS
+        return dask_executors.dask_workers(dask_workers, runs)
+    if batch is not None:
+        return nullcontext(lanes_of_batches(workers, batch))
     return nullcontext(processes(workers) if workers else in_this_process())
+
+
+def _show_plan(folder: CampaignFolder, names: list[str], settings: SlurmSettings | None) -> None:
+    from alchemlip.campaigns.slurm import job_script
+
+    left = [
+        name for name in names if not folder.finished(name) and not folder.attempts(name).given_up
+    ]
+    typer.echo(f"{len(left)} of {len(names)} runs would be run in {folder.path}.", err=True)
+    if settings is not None:
+        number = -(-settings.workers // settings.workers_per_job)
+        typer.echo(f"{number} jobs would be submitted, each with this script:", err=True)
+        typer.echo(job_script(settings, folder.job_logs).rstrip())
 
 
 def _reporter(total: int) -> Any:
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    # This very stream: runs of this process send what they print elsewhere.
+    console = Console(file=sys.stderr, highlight=False)
 
     def report(tally: Tally, outcome: Outcome | None) -> None:
         ended = f"{len(tally.finished)} finished, {len(tally.given_up)} failed of {total}"

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from alchemlip.cli import options as opt
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.overlap import overlap_warning
 
 if TYPE_CHECKING:
+    from alchemlip.ensemble import Potential
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
     from alchemlip.freeenergy.windows import WindowSettings
@@ -198,6 +200,40 @@ def start_run(
         folder.close()
         raise
     return Run(folder, record)
+
+
+def completed_run(
+    command: str,
+    structure: Path,
+    inputs: Mapping[str, Any],
+    compute: Callable[[Run, Callable[[int, int], None]], Mapping[str, Any]],
+    *,
+    potential: Potential,
+    out: Path | None,
+    resume: bool,
+    shown_as: str | None = None,
+) -> Run:
+    """Make or continue a run in its results folder, with progress; a finished one is left alone.
+
+    Args:
+        command: its name.
+        structure: the file, for names.
+        inputs: all that determines the results.
+        compute: gives the results; called with the run and what is told steps done and in all.
+        potential: whose origin and licence are noted.
+        out, resume: the results folder.
+        shown_as: beside the progress bar, if not the command.
+
+    Raises:
+        InputError: as `start_run` does.
+    """
+    folder = opt.results_folder(out, command, structure)
+    run = start_run(folder, command, inputs, opt.source(structure, potential), resume=resume)
+    if not run.folder.finished:
+        title = f"{shown_as or command} {structure.stem}"
+        with run.noting_failure(), progress_bar(title) as report:
+            run.finish(compute(run, report))
+    return run
 
 
 def _tell_what_differs(record: RunRecord) -> None:

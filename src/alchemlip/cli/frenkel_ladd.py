@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.freeenergy.trajectory import Progress
     from alchemlip.mixture import Mixture
     from alchemlip.potential import AlchemicalPotential
 
@@ -213,24 +214,24 @@ def _run(
         "spring_constants": spring_constants,
         **describe_potential(potential),
     }
-    folder = opt.results_folder(out, "frenkel-ladd", structure)
-    run = fe.start_run(
-        folder, "frenkel-ladd", inputs, opt.source(structure, potential), resume=resume
+
+    def compute(run: fe.Run, report: Progress) -> dict[str, Any]:
+        results = frenkel_ladd(
+            atoms,
+            calculator,
+            dynamics,
+            switching,
+            stages,
+            run.record,
+            spring_constants=spring_constants,
+            on_progress=report,
+        )
+        plot_switching(run.record, results, run.folder.path / "switching.png")
+        return results
+
+    run = fe.completed_run(
+        "frenkel-ladd", structure, inputs, compute, potential=potential, out=out, resume=resume
     )
-    if not run.folder.finished:
-        with run.noting_failure(), fe.progress_bar(f"frenkel-ladd {structure.stem}") as report:
-            results = frenkel_ladd(
-                atoms,
-                calculator,
-                dynamics,
-                switching,
-                stages,
-                run.record,
-                spring_constants=spring_constants,
-                on_progress=report,
-            )
-            plot_switching(run.record, results, run.folder.path / "switching.png")
-            run.finish(results)
     results = run.folder.record["results"]
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(results, title, run.folder.path)

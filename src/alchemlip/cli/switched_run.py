@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -15,6 +15,7 @@ from alchemlip.errors import InputError
 if TYPE_CHECKING:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.freeenergy.trajectory import Progress
     from alchemlip.freeenergy.transmutation import TransmutationPath
     from alchemlip.freeenergy.windows import WindowSettings
     from alchemlip.potential import AlchemicalPotential
@@ -130,31 +131,23 @@ def run_path(
     check_ensemble(path.atoms(), dynamics)
     opt.refuse_unusable(path.mixture, potential)
     calculator = switched_calculator(path, potential, end_potential)
-    inputs: dict[str, Any] = {
-        "mixture": path.mixture.to_dict(),
-        "start": path.start.tolist(),
-        "end": path.end.tolist(),
-        "dynamics": dynamics.model_dump(),
-        "switching": settings.model_dump(),
-        "mixing_entropy": mixing_entropy,
-        **describe_potential(potential),
-    }
+    inputs = _inputs(path, dynamics, {"switching": settings}, mixing_entropy, potential)
     if end_potential is not None:
         inputs["end_potential"] = describe_potential(end_potential)
-    folder = opt.results_folder(out, name, structure)
-    run = fe.start_run(folder, name, inputs, opt.source(structure, potential), resume=resume)
-    if not run.folder.finished:
-        with run.noting_failure(), fe.progress_bar(f"{name} {structure.stem}") as report:
-            run_switching(
-                path.atoms(), calculator, dynamics, settings, run.record, on_progress=report
-            )
-            results = path_results(
-                path, dynamics, settings, run.record, terms=terms, mixing_entropy=mixing_entropy
-            )
-            plot_switching(run.record, results, run.folder.path / "switching.png")
-            run.finish(results)
-    title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
-    fe.show_free_energy(run.folder.record["results"], title, run.folder.path)
+
+    def compute(run: fe.Run, report: Progress) -> dict[str, Any]:
+        atoms = path.atoms()
+        run_switching(atoms, calculator, dynamics, settings, run.record, on_progress=report)
+        results = path_results(
+            path, dynamics, settings, run.record, terms=terms, mixing_entropy=mixing_entropy
+        )
+        plot_switching(run.record, results, run.folder.path / "switching.png")
+        return results
+
+    run = fe.completed_run(
+        name, structure, inputs, compute, potential=potential, out=out, resume=resume
+    )
+    _show(run, structure, dynamics, potential)
 
 
 def run_windows(
@@ -172,34 +165,60 @@ def run_windows(
     from alchemlip.freeenergy.dynamics import check_ensemble
     from alchemlip.freeenergy.phase_plots import plot_recorded_windows
     from alchemlip.freeenergy.transmutation_windows import transmute_windows
-    from alchemlip.report import describe_potential
 
     check_ensemble(path.atoms(), dynamics)
     opt.refuse_unusable(path.mixture, potential)
-    inputs: dict[str, Any] = {
+    inputs = _inputs(path, dynamics, {"windows": settings}, mixing_entropy, potential)
+
+    def compute(run: fe.Run, report: Progress) -> dict[str, Any]:
+        results = transmute_windows(
+            path,
+            potential,
+            dynamics,
+            settings,
+            run.record,
+            mixing_entropy=mixing_entropy,
+            on_progress=report,
+        )
+        plot_recorded_windows(run.record, dynamics.temperature_K, run.folder.path / "windows.png")
+        return results
+
+    run = fe.completed_run(
+        "transmute",
+        structure,
+        inputs,
+        compute,
+        potential=potential,
+        out=out,
+        resume=resume,
+        shown_as="windows",
+    )
+    _show(run, structure, dynamics, potential)
+
+
+def _inputs(
+    path: TransmutationPath,
+    dynamics: DynamicsSettings,
+    sampling: Mapping[str, SwitchingSettings | WindowSettings],
+    mixing_entropy: bool,
+    potential: AlchemicalPotential,
+) -> dict[str, Any]:
+    """Return all that determines a run; the settings of the sampling stand under their name."""
+    from alchemlip.report import describe_potential
+
+    return {
         "mixture": path.mixture.to_dict(),
         "start": path.start.tolist(),
         "end": path.end.tolist(),
         "dynamics": dynamics.model_dump(),
-        "windows": settings.model_dump(),
+        **{name: settings.model_dump() for name, settings in sampling.items()},
         "mixing_entropy": mixing_entropy,
         **describe_potential(potential),
     }
-    folder = opt.results_folder(out, "transmute", structure)
-    run = fe.start_run(folder, "transmute", inputs, opt.source(structure, potential), resume=resume)
-    if not run.folder.finished:
-        with run.noting_failure(), fe.progress_bar(f"windows {structure.stem}") as report:
-            results = transmute_windows(
-                path,
-                potential,
-                dynamics,
-                settings,
-                run.record,
-                mixing_entropy=mixing_entropy,
-                on_progress=report,
-            )
-            file = run.folder.path / "windows.png"
-            plot_recorded_windows(run.record, dynamics.temperature_K, file)
-            run.finish(results)
+
+
+def _show(
+    run: fe.Run, structure: Path, dynamics: DynamicsSettings, potential: AlchemicalPotential
+) -> None:
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(run.folder.record["results"], title, run.folder.path)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alchemlip.freeenergy.chemical_potential import ChemicalPotential
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
+    from alchemlip.freeenergy.trajectory import Progress
     from alchemlip.mixture import Mixture
     from alchemlip.potential import AlchemicalPotential
     from alchemlip.relaxation import RelaxationSettings
@@ -248,28 +249,28 @@ def _run(vacancy: Vacancy, structure: Path, out: Path | None, resume: bool) -> N
     from alchemlip.freeenergy.plotting import plot_switching
     from alchemlip.freeenergy.vacancy import form_vacancy, noted_spring_constant, vacancy_path
 
-    folder = opt.results_folder(out, "vacancy", structure)
-    run = fe.start_run(
-        folder, "vacancy", vacancy.inputs(), opt.source(structure, vacancy.potential), resume=resume
-    )
     mixture, site, potential = vacancy.mixture, vacancy.site, vacancy.potential
-    if not run.folder.finished:
-        with run.noting_failure(), fe.progress_bar(f"vacancy {structure.stem}") as report:
-            constant = vacancy.spring_constant
-            if constant is None:
-                constant = noted_spring_constant(run.record, mixture, site, potential)
-            static = _static(vacancy, run.record)
-            results = form_vacancy(
-                vacancy_path(mixture, site, constant),
-                potential,
-                vacancy.mu,
-                vacancy.dynamics,
-                vacancy.switching,
-                run.record,
-                on_progress=report,
-            )
-            plot_switching(run.record, results, run.folder.path / "switching.png")
-            run.finish({**results, **static, "two_crystals": vacancy.two_crystals})
+
+    def compute(run: fe.Run, report: Progress) -> dict[str, Any]:
+        constant = vacancy.spring_constant
+        if constant is None:
+            constant = noted_spring_constant(run.record, mixture, site, potential)
+        static = _static(vacancy, run.record)
+        results = form_vacancy(
+            vacancy_path(mixture, site, constant),
+            potential,
+            vacancy.mu,
+            vacancy.dynamics,
+            vacancy.switching,
+            run.record,
+            on_progress=report,
+        )
+        plot_switching(run.record, results, run.folder.path / "switching.png")
+        return {**results, **static, "two_crystals": vacancy.two_crystals}
+
+    run = fe.completed_run(
+        "vacancy", structure, vacancy.inputs(), compute, potential=potential, out=out, resume=resume
+    )
     results = run.folder.record["results"]
     title = (
         f"{results['species']} vacancy on site {site} of {structure.name} at "

@@ -58,6 +58,12 @@ class DynamicsSettings(BaseModel):
     barostat_fs: float = Field(default=1000.0, gt=0)
     fix_centre_of_mass: bool = False
 
+    def describe_ensemble(self) -> dict[str, Any]:
+        """Return ``ensemble`` (NVT or NPT) and ``pressure_GPa`` (None in NVT), for results."""
+        if self.cell == "fixed":
+            return {"ensemble": "NVT", "pressure_GPa": None}
+        return {"ensemble": "NPT", "pressure_GPa": self.pressure_GPa}
+
 
 class Integrator(LangevinBAOAB):  # type: ignore[misc]
     """ASE's BAOAB with its barostat corrected, two half steps and a state.
@@ -264,7 +270,7 @@ def check_stability(atoms: Atoms, settings: DynamicsSettings) -> None:
             fluctuations reach.
     """
     n_free = atoms.get_number_of_degrees_of_freedom()
-    temperature = 2.0 * float(atoms.get_kinetic_energy()) / (n_free * units.kB)
+    temperature = float(atoms.get_temperature())
     energy = float(atoms.get_potential_energy())
     # Thermal fluctuations of the kinetic temperature are sqrt(2 / N_f) of it; switching heats less.
     limit = settings.temperature_K * (4.0 + 12.0 * np.sqrt(2.0 / n_free))

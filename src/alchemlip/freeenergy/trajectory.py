@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from ase import units
 
-from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import (
     DynamicsSettings,
-    Integrator,
     check_stability,
     make_integrator,
 )
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
+from alchemlip.groups import FloatArray
 from alchemlip.runs import Frame, RunRecord, Sample
 
 if TYPE_CHECKING:
@@ -185,6 +183,10 @@ def run_trajectory(
     samples: list[Sample] = []
     frames: list[Frame] = []
 
+    def sample(segment: Segment, step: int) -> Sample:
+        name, derivative = segment.name, segment.derivative
+        return sample_of(atoms, name, step, recording, dynamics, derivative=derivative)
+
     def commit(index: int, step: int, *, last: bool = False) -> None:
         seen = _observed(watching)
         notes = {f"finished/{recording.name}": {"observers": seen}} if last else None
@@ -207,7 +209,7 @@ def run_trajectory(
         if before < 0:
             before = 0
             _couple(calculator, segment, 0, dynamics)
-            samples.append(_sample(integrator, segment, 0, recording, dynamics))
+            samples.append(sample(segment, 0))
         for step in range(before + 1, segment.steps + 1):
             integrator.propagate()
             _couple(calculator, segment, step, dynamics)
@@ -216,7 +218,7 @@ def run_trajectory(
             for observer in watching.get(segment.name, ()):
                 observer.observe(atoms)
             if segment.recorded(step):
-                samples.append(_sample(integrator, segment, step, recording, dynamics))
+                samples.append(sample(segment, step))
             every = recording.trajectory_interval
             if every is not None and step % every == 0:
                 frames.append(
@@ -241,28 +243,41 @@ def _couple(
     calculator.with_stress = dynamics.cell != "fixed"
 
 
-def _sample(
-    integrator: Integrator,
-    segment: Segment,
+def sample_of(
+    atoms: Atoms,
+    segment: str,
     step: int,
     recording: Recording,
     dynamics: DynamicsSettings,
+    *,
+    derivative: bool,
+    window: int = 0,
+    energies_eV: FloatArray | None = None,
 ) -> Sample:
-    atoms = integrator.atoms
-    kinetic = float(atoms.get_kinetic_energy())
-    n_free = atoms.get_number_of_degrees_of_freedom()
-    slope = float(atoms.calc.get_property("dhdl", atoms)) if segment.derivative else None
+    """Return what is recorded of the atoms after a step.
+
+    Args:
+        atoms: with a `CoupledCalculator`.
+        segment, step: where in the trajectory.
+        recording: whose repeat it is.
+        dynamics: of the time step.
+        derivative: whether dU/d(lambda) is recorded.
+        window: number of the window, of windows side by side.
+        energies_eV: (W,) at the coupling of every window.
+    """
     return Sample(
         recording.repeat,
-        segment.name,
+        segment,
         step,
+        window,
         time_fs=step * dynamics.timestep_fs,
         coupling=atoms.calc.coupling,
-        dhdl_eV=slope,
+        dhdl_eV=float(atoms.calc.get_property("dhdl", atoms)) if derivative else None,
         potential_eV=float(atoms.get_potential_energy()),
-        kinetic_eV=kinetic,
-        temperature_K=2.0 * kinetic / (n_free * units.kB),
+        kinetic_eV=float(atoms.get_kinetic_energy()),
+        temperature_K=float(atoms.get_temperature()),
         volume_A3=abs(float(np.linalg.det(atoms.cell.array))) if atoms.pbc.any() else None,
+        energies_eV=energies_eV,
     )
 
 
@@ -276,21 +291,3 @@ def _restore_observers(
     for name, items in observers.items():
         for observer, state in zip(items, kept[name], strict=True):
             observer.restore(state)
-
-
-def refuse_segments(segments: Sequence[Segment]) -> None:
-    """Refuse segments that cannot be run.
-
-    Raises:
-        InputError: naming the segment.
-    """
-    for segment in segments:
-        if segment.steps < 1:
-            raise InputError(
-                f"the segment {segment.name!r} has {segment.steps} steps: give 1 or more"
-            )
-        if segment.function not in SWITCHING_FUNCTIONS:
-            raise InputError(
-                f"unknown switching function {segment.function!r}: choose "
-                f"{', '.join(SWITCHING_FUNCTIONS)}"
-            )

@@ -220,6 +220,27 @@ def mixing_term(path: TransmutationPath, temperature_K: float) -> float:
     )
 
 
+def analytic_terms(
+    path: TransmutationPath,
+    temperature_K: float,
+    *,
+    mass: bool = True,
+    mixing_entropy: bool = False,
+) -> dict[str, float]:
+    """Return what is added to the work by name, in eV for all sites.
+
+    Args:
+        path: what changes into what.
+        temperature_K: of the thermostat.
+        mass: whether `mass_term` is there, as ``mass``.
+        mixing_entropy: whether `mixing_term` is, as ``ideal_mixing``.
+    """
+    terms = {"mass": mass_term(path, temperature_K)} if mass else {}
+    if mixing_entropy:
+        terms["ideal_mixing"] = mixing_term(path, temperature_K)
+    return terms
+
+
 def switched_calculator(
     path: TransmutationPath,
     potential: AlchemicalPotential,
@@ -300,17 +321,15 @@ def path_results(
     """
     temperature = dynamics.temperature_K
     switched = switching_result(record, settings.repeats, temperature)
-    added = {"mass": mass_term(path, temperature)} if terms else {}
-    if mixing_entropy:
-        added["ideal_mixing"] = mixing_term(path, temperature)
+    added = analytic_terms(path, temperature, mass=terms, mixing_entropy=mixing_entropy)
     n_sites = path.mixture.n_sites
     rng = generator_of(settings.seed, settings.repeats)
-    results = switching_summary(switched, added, rng, n_atoms=n_sites)
-    fixed = dynamics.cell == "fixed"
-    results["ensemble"] = "NVT" if fixed else "NPT"
-    results["pressure_GPa"] = None if fixed else dynamics.pressure_GPa
-    results["n_atoms"] = n_sites
-    return results | enthalpy_difference(switched, dynamics, n_sites)
+    return {
+        **switching_summary(switched, added, rng, n_atoms=n_sites),
+        **dynamics.describe_ensemble(),
+        "n_atoms": n_sites,
+        **enthalpy_difference(switched, dynamics, n_sites),
+    }
 
 
 def standing_path(mixture: Mixture) -> TransmutationPath:

@@ -8,8 +8,7 @@ from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.trajectory import Progress
 from alchemlip.freeenergy.transmutation import (
     TransmutationPath,
-    mass_term,
-    mixing_term,
+    analytic_terms,
     switched_calculator,
 )
 from alchemlip.freeenergy.window_summary import windows_summary
@@ -47,14 +46,10 @@ def transmute_windows(
     """
     calculator = switched_calculator(path, potential)
     sample_windows(path.atoms(), calculator, dynamics, settings, record, on_progress=on_progress)
-    temperature = dynamics.temperature_K
-    terms = {"mass": mass_term(path, temperature)}
-    if mixing_entropy:
-        terms["ideal_mixing"] = mixing_term(path, temperature)
+    terms = analytic_terms(path, dynamics.temperature_K, mixing_entropy=mixing_entropy)
     n_sites = path.mixture.n_sites
-    results = windows_summary(record, settings, temperature, terms, n_atoms=n_sites)
-    fixed = dynamics.cell == "fixed"
-    results["ensemble"] = "NVT" if fixed else "NPT"
-    results["pressure_GPa"] = None if fixed else dynamics.pressure_GPa
-    results["n_atoms"] = n_sites
-    return results
+    return {
+        **windows_summary(record, settings, dynamics.temperature_K, terms, n_atoms=n_sites),
+        **dynamics.describe_ensemble(),
+        "n_atoms": n_sites,
+    }

@@ -285,7 +285,6 @@ def vacancy_results(
     terms = {"spring": -spring, "chemical_potential": mu.value_eV}
     rng = generator_of(settings.seed, settings.repeats)
     results = mu.widen(switching_summary(switched, terms, rng))
-    fixed = dynamics.cell == "fixed"
     return (
         results
         | concentration_results(results, temperature)
@@ -294,8 +293,7 @@ def vacancy_results(
             "site": path.site,
             "spring_constant_eV_per_A2": path.spring_constant,
             "chemical_potential_source": mu.source,
-            "ensemble": "NVT" if fixed else "NPT",
-            "pressure_GPa": None if fixed else dynamics.pressure_GPa,
+            **dynamics.describe_ensemble(),
             "n_sites": path.mixture.n_sites,
             "volume_A3": np.mean(switched.volume_A3, axis=1).tolist(),
         }

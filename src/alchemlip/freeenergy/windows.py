@@ -31,7 +31,7 @@ from alchemlip.freeenergy.dynamics import (
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
 from alchemlip.freeenergy.replica_exchange import ReplicaExchange
 from alchemlip.freeenergy.switching import generator_of
-from alchemlip.freeenergy.trajectory import Progress, Recording
+from alchemlip.freeenergy.trajectory import Progress, Recording, sample_of
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.runs import RunRecord, Sample
 
@@ -275,21 +275,14 @@ class _Windows:
 
     def _sample(self, window: int) -> Sample:
         atoms = self.atoms[int(self.exchanges.replica[window])]
-        results = atoms.calc.results
-        kinetic = float(atoms.get_kinetic_energy())
-        n_free = atoms.get_number_of_degrees_of_freedom()
-        return Sample(
-            self.recording.repeat,
+        return sample_of(
+            atoms,
             self.segment,
             self.step,
-            window,
-            time_fs=self.step * self.dynamics.timestep_fs,
-            coupling=atoms.calc.coupling,
-            dhdl_eV=results["dhdl"],
-            potential_eV=results["energy"],
-            kinetic_eV=kinetic,
-            temperature_K=2.0 * kinetic / (n_free * units.kB),
-            volume_A3=abs(float(np.linalg.det(atoms.cell.array))) if atoms.pbc.any() else None,
+            self.recording,
+            self.dynamics,
+            derivative=True,
+            window=window,
             energies_eV=energies_at_couplings(atoms, atoms.calc, self.settings.couplings),
         )
 

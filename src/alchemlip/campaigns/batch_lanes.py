@@ -1,0 +1,136 @@
+"""Lanes whose processes advance several runs together (`alchemlip.batching`)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from alchemlip.campaigns.executors import Lane
+from alchemlip.campaigns.worker import end_batches, watch_parent
+from alchemlip.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MOST_RUNS = 128
+"""Given to a process at a time where memory decides how many of them are under way."""
+
+
+def batch_size(text: str) -> int | None:
+    """Return what ``--batch`` asks for: None for runs one by one, 0 for as many as memory allows.
+
+    Raises:
+        InputError: if it is neither a number nor ``auto``.
+    """
+    if text == "auto":
+        return 0
+    if text.isdecimal() and int(text) > 0:
+        return None if int(text) == 1 else int(text)
+    raise InputError(f"--batch {text!r} cannot be used: give a number of runs, or auto")
+
+
+def lanes_of_batches(workers: int, batch: int) -> list[Lane]:
+    """Return lanes whose runs advance together, with one evaluation of the potential for a step.
+
+    Args:
+        workers: processes on this machine; 0 for this one alone.
+        batch: most runs under way in a process; 0 for as many as memory allows.
+    """
+    width = batch or MOST_RUNS
+    if workers:
+        return [Lane(lambda: ThreadsOfProcess(width), width) for _ in range(workers)]
+    return [Lane(lambda: ThreadPoolExecutor(width), width, ended=end_batches)]
+
+
+class ThreadsOfProcess(Executor):
+    """A pool of threads in another process, which ends with this one.
+
+    Args:
+        threads: how many.
+    """
+
+    def __init__(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, threads, os.getpid()))
+        self._process.start()
+        theirs.close()
+        self._futures: dict[int, Future[Any]] = {}
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._broken = self._closed = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Send a function there; its future breaks if the process is lost."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("cannot submit after shutdown")
+            if self._broken:
+                raise BrokenExecutor("the process of this executor is lost")
+            number = next(self._numbers)
+            self._futures[number] = future
+            future.set_running_or_notify_cancel()
+            try:
+                self._connection.send((number, fn, args, kwargs))
+            except OSError as error:
+                del self._futures[number]
+                raise BrokenExecutor("the process of this executor is lost") from error
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the process: at once with ``cancel_futures``, else when its runs have ended."""
+        with self._lock:
+            if not self._closed and not self._broken:
+                with suppress(OSError):  # gone already
+                    self._connection.send(None)
+            self._closed = True
+        if cancel_futures:
+            self._process.terminate()
+        if wait:
+            self._process.join()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                number, result, error = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            with self._lock:
+                future = self._futures.pop(number)
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        with self._lock:
+            self._broken = True
+            lost, self._futures = self._futures, {}
+        for future in lost.values():
+            future.set_exception(BrokenExecutor("the process of this executor was lost"))
+
+
+def _serve(connection: Connection, threads: int, parent: int) -> None:
+    watch_parent(parent)
+    sending = threading.Lock()
+
+    def answer(number: int, future: Future[Any]) -> None:
+        error = future.exception()
+        with sending:
+            connection.send((number, None if error else future.result(), error))
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while (message := connection.recv()) is not None:
+                number, fn, args, kwargs = message
+                pool.submit(fn, *args, **kwargs).add_done_callback(partial(answer, number))
+        except (EOFError, OSError, KeyboardInterrupt):  # the other end is gone, or ends
+            end_batches()

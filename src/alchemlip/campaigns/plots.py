@@ -1,0 +1,289 @@
+"""Pictures of what the runs of a campaign gave, over what varied.
+
+Repeats, runs that differ in their seeds only, are one point with the standard error of their mean;
+each of them is a faint point beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alchemlip.campaigns.coordinates import Coordinate
+from alchemlip.campaigns.means import mean_and_errors
+from alchemlip.campaigns.quantities import LATTICE, error_of, label, scaled
+from alchemlip.plotting import INK, REFERENCE, clean, lattice_parameters
+
+# Told apart by those who see few colours, too (Okabe and Ito, 2008); the markers help.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2933", "#8c6d31")
+MARKERS = "osD^vP*X"
+MOST_IN_LEGEND = 16
+MOST_SHADES_IN_LEGEND = 8
+FAINT = 0.35
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is joined by a line: the same in all that varied but the horizontal axis.
+
+    Attributes:
+        name: values of the others.
+        number: of the only other, where there is one and it is a number.
+        rows: results, repeats among them, each with the horizontal value.
+    """
+
+    name: str
+    number: float | None
+    rows: Sequence[Mapping[str, Any]]
+
+
+def plot_results(
+    columns: Sequence[str],
+    against: str,
+    rows: Sequence[Mapping[str, Any]],
+    places: Sequence[Mapping[str, Coordinate]],
+    file: str | Path,
+    title: str = "",
+) -> Path:
+    """Save the picture that `draw_results` draws; the file's ending chooses the format."""
+    draw_results(columns, against, rows, places, title).savefig(file, dpi=180)
+    return Path(file)
+
+
+def draw_results(
+    columns: Sequence[str],
+    against: str,
+    rows: Sequence[Mapping[str, Any]],
+    places: Sequence[Mapping[str, Coordinate]],
+    title: str = "",
+) -> Figure:
+    """Draw results over one coordinate, a panel each, a line for every value of the others.
+
+    Args:
+        columns: names of the results.
+        against: name of the coordinate, or of a result.
+        rows: results of the finished runs, or of points.
+        places: coordinates of each row, repeats aside.
+        title: above the panels.
+    """
+    joined = [{**row, **place} for row, place in zip(rows, places, strict=True)]
+    joined = [row for row in joined if row.get(against) not in (None, "")]
+    others = [name for name in (places[0] if places else ()) if name != against]
+    lines = _lines(joined, others)
+    panels = _panels(columns, joined)
+    figure = _figure(len(panels))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0].tolist()
+    texts = sorted({str(row[against]) for row in joined if isinstance(row[against], str)})
+    at = {text: float(number) for number, text in enumerate(texts)}
+    colours = _colours(lines)
+    notes: dict[str, None] = {}
+    for axis, (column, name) in zip(axes, panels, strict=True):
+        largest = max((abs(row[column]) for row in joined if _known(row, column)), default=0.0)
+        factor, words = scaled(column, largest)
+        # Lattice parameters that agree are called a = b.
+        axis.set_ylabel(words.replace(words.partition(" (")[0], name) if name else words)
+        for number, line in enumerate(lines):
+            # Texts have room beside them, where points do not hide one another.
+            aside = (number - (len(lines) - 1) / 2) * min(0.08, 0.6 / len(lines))
+            places_of = {text: place + aside for text, place in at.items()}
+            style = (colours[number], _marker(number))
+            notes |= dict.fromkeys(_draw(axis, line, column, against, places_of, factor, style))
+        axis.ticklabel_format(axis="y", useOffset=False)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+        clean(axis)
+    axes[-1].set_xlabel(label(against), color=INK)
+    if texts:
+        turned = max(map(len, texts)) * len(texts) > 45
+        axes[-1].set_xticks(
+            list(at.values()),
+            texts,
+            rotation=30 if turned else 0,
+            ha="right" if turned else "center",
+        )
+        axes[-1].set_xlim(-0.5, len(texts) - 0.5)
+        for axis in axes:
+            axis.grid(visible=False, axis="x")
+    if title:
+        axes[0].set_title(title, fontsize=10, color=INK, loc="left")
+    if notes:
+        figure.supxlabel("; ".join(notes), fontsize=7.5, color="#52606d")
+    figure.align_ylabels(axes)
+    _tell_lines(figure, axes, lines, others, colours)
+    return figure
+
+
+def _figure(panels: int) -> Figure:
+    return Figure(figsize=(5.6, 1.4 + 2.0 * panels), layout="constrained")
+
+
+def _panels(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the columns that have a value, and another name for what stands for several."""
+    known = [name for name in columns if any(_known(row, name) for row in rows)]
+    cells = [row for row in rows if all(_known(row, name) for name in LATTICE)]
+    if not cells or not set(LATTICE) <= set(known):
+        return [(name, "") for name in known]
+    distinct = {f"{name[0]}_A": name for name in lattice_parameters(cells)}
+    return [
+        (name, distinct.get(name, "")) for name in known if name in distinct or name not in LATTICE
+    ]
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], others: Sequence[str]) -> list[Line]:
+    grouped: dict[tuple[Coordinate, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(tuple(row[name] for name in others), []).append(row)
+    numbered = len(others) == 1 and all(isinstance(key[0], float) for key in grouped)
+    keys = sorted(grouped) if numbered else list(grouped)
+    return [
+        Line(
+            ", ".join(map(_named, key)),
+            float(key[0]) if numbered else None,
+            grouped[key],
+        )
+        for key in keys
+    ]
+
+
+def _named(part: Coordinate) -> str:
+    return part if isinstance(part, str) else f"{part:g}".replace("-", "−")
+
+
+def _colours(lines: Sequence[Line]) -> list[Any]:
+    if len(lines) < 2 or lines[0].number is None:
+        return [COLOURS[number % len(COLOURS)] for number in range(len(lines))]
+    from matplotlib import colormaps
+
+    shade = Normalize(lines[0].number, lines[-1].number)
+    # Without the brightest yellow, which white paper swallows.
+    return [colormaps["viridis"](0.88 * float(shade(line.number or 0.0))) for line in lines]
+
+
+def _marker(number: int) -> str:
+    # Where colours begin again, other markers go with them.
+    return MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+
+
+def _draw(
+    axis: Axes,
+    line: Line,
+    column: str,
+    against: str,
+    at: Mapping[str, float],
+    factor: float,
+    style: tuple[Any, str],
+) -> list[str]:
+    """Draw a line and return what is to be said of it."""
+    colour, marker = style
+    stacked: dict[float, list[Mapping[str, Any]]] = {}
+    for row in line.rows:
+        if _known(row, column):
+            at_x = at[row[against]] if at else float(row[against])
+            stacked.setdefault(at_x, []).append(row)
+    notes: list[str] = []
+    x: list[float] = []
+    y: list[float] = []
+    bars: list[float] = []
+    hollow: list[int] = []
+    for place, rows in sorted(stacked.items()):
+        error = error_of(column, [name for name in rows[0] if _known(rows[0], name)])
+        values = [float(row[column]) for row in rows]
+        own = [float(row[error]) for row in rows if error and _known(row, error)]
+        mean, scatter, _ = mean_and_errors(values, own)
+        if scatter is not None:
+            single = factor * np.array(values)
+            axis.plot([place] * len(single), single, marker, color=colour, ms=4, alpha=FAINT, mew=0)
+            notes.append("mean ± standard error over repeats; faint: each of them")
+        elif own:
+            spread = error is not None and error.endswith("_spread")
+            notes.append("± spread over potentials" if spread else "± standard error of the run")
+        x.append(place)
+        y.append(factor * mean)
+        # Of one run, what it says itself.
+        bars.append(factor * (scatter if scatter is not None else (own[0] if own else 0.0)))
+        if any(row.get("converged") is False for row in rows):
+            hollow.append(len(x) - 1)
+            notes.append("hollow: not converged")
+    axis.errorbar(
+        x,
+        y,
+        bars if any(bars) else None,
+        fmt=marker if at else f"{marker}-",
+        color=colour,
+        ms=5,
+        lw=1.3,
+        elinewidth=1.1,
+        capsize=2.5,
+    )
+    for index in hollow:
+        axis.plot(x[index], y[index], marker, color=colour, mfc="white", ms=5, zorder=3)
+    return notes
+
+
+def _tell_lines(
+    figure: Figure,
+    axes: Sequence[Axes],
+    lines: Sequence[Line],
+    others: Sequence[str],
+    colours: Sequence[Any],
+) -> None:
+    """Say beside the panels, where no data is, what tells the lines from one another."""
+    if len(lines) < 2:
+        return
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
+
+    first, last = lines[0].number, lines[-1].number
+    if first is not None and last is not None and len(lines) > MOST_SHADES_IN_LEGEND:
+        from matplotlib.colors import ListedColormap
+
+        shades = ListedColormap(_ramp())
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(first, last), shades), ax=list(axes), aspect=30
+        )
+        bar.set_label(label(others[0]), fontsize=9, color=INK)
+        bar.ax.tick_params(labelsize=8)
+        return
+    shown = lines[:MOST_IN_LEGEND]
+    handles = [
+        Line2D([], [], color=colours[n], marker=_marker(n), ms=5, label=line.name)
+        for n, line in enumerate(shown)
+    ]
+    if len(lines) > len(shown):
+        handles.append(
+            Line2D([], [], ls="", color=REFERENCE, label=f"and {len(lines) - len(shown)} more")
+        )
+    heading = ", ".join(label(name) for name in others)
+    legend = figure.legend(
+        handles=handles,
+        title=heading,
+        loc="outside right upper",
+        frameon=False,
+        fontsize=8,
+        title_fontsize=8,
+        alignment="left",
+    )
+    legend.get_title().set_color(INK)
+    longest = max(len(line.name) for line in shown)
+    widest = max(longest + 5, len(heading))
+    figure.set_figwidth(figure.get_figwidth() + 0.3 + 0.062 * widest)
+
+
+def _ramp() -> list[Any]:
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](value) for value in np.linspace(0.0, 0.88, 256)]
+
+
+def _known(row: Mapping[str, Any], column: str) -> bool:
+    value = row.get(column)
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    )

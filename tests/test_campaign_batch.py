@@ -1,0 +1,171 @@
+"""Campaigns whose runs advance together: the results of one by one, in fewer passes."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alchemlip import AlchemicalPotential
+from alchemlip.campaigns.batch_lanes import ThreadsOfProcess, batch_size, lanes_of_batches
+from alchemlip.campaigns.execution import jobs, run_jobs
+from alchemlip.campaigns.executors import Lane, in_this_process
+from alchemlip.campaigns.expansion import CampaignRun
+from alchemlip.campaigns.folder import CampaignFolder
+from alchemlip.campaigns.table import collected
+from alchemlip.campaigns.worker import end_batches
+from alchemlip.errors import InputError
+from alchemlip.runs import RunRecord
+from campaign_runs import cheap_runs, cli, runs_of
+
+VACANCIES = """\
+command: vacancy
+seed: 3
+replicas: 2
+options:
+  repeat: 2,2,2
+  mu: -4.0
+  static: false
+  cell: volume
+  timestep: 4.0
+  equilibrate: 0.04
+  switch: 0.08
+  repeats: 1
+  checkpoint_interval: 5
+vary:
+  structure: Cu.extxyz
+  temperature: [100, 200]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    before = torch.get_num_threads()
+    cheap_runs(tmp_path, monkeypatch)
+    yield tmp_path
+    end_batches()
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the passes of the model."""
+    sizes: list[int] = []
+    graph = AlchemicalPotential.graph
+
+    def counted(self: AlchemicalPotential, mixtures: Any, lists: Any = None) -> Any:
+        sizes.append(len(mixtures))
+        return graph(self, mixtures, lists)
+
+    monkeypatch.setattr(AlchemicalPotential, "graph", counted)
+    return sizes
+
+
+def done(name: str, lanes: list[Lane], batch: int | None) -> tuple[CampaignFolder, Any]:
+    runs = runs_of(VACANCIES)
+    made = CampaignFolder(name)
+    made.record(Path("mixing.yaml"), made.check(runs))
+    tally = run_jobs(made, jobs(made, runs, Path.cwd(), 1, batch), lanes)
+    assert sorted(tally.finished) == sorted(run.name for run in runs)
+    return made, runs
+
+
+def samples(made: CampaignFolder, run: CampaignRun) -> dict[str, np.ndarray]:
+    with RunRecord.read(made.results(run.name)) as record:
+        return record.samples()
+
+
+def test_a_batch_gives_the_results_of_one_by_one(passes: list[int]) -> None:
+    alone, runs = done("alone", in_this_process(), None)
+    n_alone, structures = len(passes), sum(passes)
+    passes.clear()
+    together, _ = done("together", lanes_of_batches(0, 0), 0)
+    assert sum(passes) == structures
+    assert len(passes) < 0.35 * n_alone  # four runs, of equal length
+    for run in runs:
+        one, other = samples(alone, run), samples(together, run)
+        for column, values in one.items():
+            if values.dtype.kind == "f":
+                np.testing.assert_allclose(values, other[column], atol=1e-8, err_msg=column)
+            else:
+                np.testing.assert_array_equal(values, other[column])
+        # What a run prints stays with it.
+        for made in (alone, together):
+            assert made.log(run.name).read_text().count("Equilibrium concentration") == 1
+    for one, other in zip(collected(alone, runs), collected(together, runs), strict=True):
+        assert one["free_energy_eV"] == pytest.approx(other["free_energy_eV"], abs=1e-8)
+
+
+def test_from_the_command_line() -> None:
+    Path("mixing.yaml").write_text(VACANCIES)
+    result = cli("run", "mixing.yaml", "--batch", "auto")
+    assert result.exit_code == 0, result.output
+    assert "4 runs of vacancy are finished" in result.output
+    bad = cli("run", "mixing.yaml", "--out", "other", "--batch", "many")
+    assert "give a number of runs, or auto" in str(bad.exception)
+    assert not Path("other").exists()
+
+
+def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = 0
+    checkpoint = RunRecord.checkpoint
+
+    def ends(self: RunRecord, *arguments: Any, **named: Any) -> None:
+        nonlocal commits
+        checkpoint(self, *arguments, **named)
+        commits += 1
+        if commits == 12:
+            _thread.interrupt_main()  # Ctrl-C
+
+    monkeypatch.setattr(RunRecord, "checkpoint", ends)
+    with pytest.raises(KeyboardInterrupt):
+        done("stopped", lanes_of_batches(0, 0), 0)
+    monkeypatch.setattr(RunRecord, "checkpoint", checkpoint)
+    stopped = CampaignFolder("stopped")
+    attempts = [stopped.attempts(run.name) for run in runs_of(VACANCIES)]
+    assert all(item.begun == 1 and item.losses == 0 for item in attempts)
+    stopped, runs = done("stopped", lanes_of_batches(0, 0), 0)
+    alone, _ = done("alone", in_this_process(), None)
+    for run in runs:
+        one, other = samples(alone, run), samples(stopped, run)
+        np.testing.assert_array_equal(one["step"], other["step"])
+        np.testing.assert_allclose(one["potential_eV"], other["potential_eV"], atol=1e-8)
+
+
+def test_a_lost_process_breaks_its_futures() -> None:
+    executor = ThreadsOfProcess(3)
+    process = executor.submit(os.getpid).result()
+    assert process != os.getpid()
+    waiting = [executor.submit(signal.pause), executor.submit(signal.pause)]
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(divmod, 1, 0).result()
+    os.kill(process, signal.SIGKILL)
+    for future in waiting:
+        with pytest.raises(BrokenExecutor):
+            future.result(timeout=30.0)
+    with pytest.raises(BrokenExecutor):
+        executor.submit(os.getpid)
+    executor.shutdown()
+    other = ThreadsOfProcess(1)
+    future = other.submit(os.getpid)
+    other.shutdown()  # what it was given is done first
+    assert future.result() > 0
+
+
+@pytest.mark.parametrize(("text", "runs"), [("1", None), ("16", 16), ("auto", 0)])
+def test_sizes(text: str, runs: int | None) -> None:
+    assert batch_size(text) == runs
+
+
+@pytest.mark.parametrize("text", ["0", "-2", "1.5", "all", ""])
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(InputError, match="give a number of runs, or auto"):
+        batch_size(text)
