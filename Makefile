@@ -14,14 +14,14 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,report,test]'
 	touch $@
 
 ## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
 setup-icet: .venv/.icet
 
 .venv/.icet: .venv/.installed
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,report,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -46,6 +46,7 @@ setup-torch-sim: .venv-torch-sim/.installed
 demo: setup
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Zr --out demo/CeO2-ZrO2
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Sn --out demo/CeO2-SnO2
+	$(BIN)/alchemlip report demo/CeO2-ZrO2
 	@echo "Pictures: demo/CeO2-ZrO2/scan.png demo/CeO2-SnO2/scan.png"
 
 ## docs: the site, docs/_build/html/index.html; a warning is an error

@@ -117,6 +117,13 @@ class DesignResult:
     points: tuple[DesignPoint, ...]
     violation: float
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: composition and properties."""
+        from alchemlip.notebook import html_table
+
+        rows = [*self.composition.items(), *self.values.items(), ("converged", self.converged)]
+        return html_table(self.message, (), rows)
+
     @property
     def evaluations(self) -> int:
         """Evaluations of the potential in all."""

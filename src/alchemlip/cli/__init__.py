@@ -20,10 +20,12 @@ from alchemlip.cli import (
     models,
     order,
     relax,
+    report,
     scan,
     switch,
     transmute,
     vacancy,
+    watch,
 )
 from alchemlip.errors import InputError
 
@@ -50,6 +52,8 @@ app.command("vacancy")(vacancy.command)
 app.command("concentration")(concentration.command)
 app.command("analyze")(analyze.command)
 app.add_typer(campaign.app, name="campaign")
+app.command("watch")(watch.command)
+app.command("report")(report.command)
 app.command("models")(models.command)
 
 

@@ -135,7 +135,10 @@ def command(
         "supercell": None if repeats is None else [list(repeats), supercell_kind, seed],
     }
     folder = ResultFolder(
-        opt.results_folder(out, "design", structure), "design", inputs, opt.source(structure)
+        opt.results_folder(out, "design", structure),
+        "design",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if not folder.finished:

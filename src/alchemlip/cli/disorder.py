@@ -157,7 +157,10 @@ def command(
     inputs = study_inputs(mixture, potential, name, x, chosen, relaxing)
     inputs["temperatures_K"] = list(temperature)
     folder = ResultFolder(
-        opt.results_folder(out, "disorder", structure), "disorder", inputs, opt.source(structure)
+        opt.results_folder(out, "disorder", structure),
+        "disorder",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if folder.resumed:

@@ -229,7 +229,9 @@ def _run(
         plot_switching(run.record, results, run.folder.path / "switching.png")
         return results
 
-    run = fe.completed_run("frenkel-ladd", structure, inputs, compute, out=out, resume=resume)
+    run = fe.completed_run(
+        "frenkel-ladd", structure, inputs, compute, potential=potential, out=out, resume=resume
+    )
     results = run.folder.record["results"]
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(results, title, run.folder.path)

@@ -320,9 +320,18 @@ def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None
         check_settings(mixture, settings)
 
 
-def source(structure: Path) -> dict[str, str]:
-    """Return what is noted of where a structure came from."""
-    return {"structure_file": str(structure)}
+def source(structure: Path, potential: Potential) -> dict[str, str]:
+    """Return what is noted of where a structure and a potential came from."""
+    import hashlib
+
+    card = potential.card
+    return {
+        "structure_file": str(structure),
+        "structure_sha256": hashlib.sha256(structure.read_bytes()).hexdigest(),
+        "potential_weights": card.weights,
+        "potential_licence": card.licence,
+        "potential_reference": card.reference,
+    }
 
 
 def refuse_scanned(scanned: Sequence[Scanned]) -> None:

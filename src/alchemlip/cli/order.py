@@ -121,7 +121,10 @@ def command(
         **describe_potential(potential),
     }
     folder = ResultFolder(
-        opt.results_folder(out, "order", structure), "order", inputs, opt.source(structure)
+        opt.results_folder(out, "order", structure),
+        "order",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if folder.finished:

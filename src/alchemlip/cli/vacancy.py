@@ -268,7 +268,9 @@ def _run(vacancy: Vacancy, structure: Path, out: Path | None, resume: bool) -> N
         plot_switching(run.record, results, run.folder.path / "switching.png")
         return {**results, **static, "two_crystals": vacancy.two_crystals}
 
-    run = fe.completed_run("vacancy", structure, vacancy.inputs(), compute, out=out, resume=resume)
+    run = fe.completed_run(
+        "vacancy", structure, vacancy.inputs(), compute, potential=potential, out=out, resume=resume
+    )
     results = run.folder.record["results"]
     title = (
         f"{results['species']} vacancy on site {site} of {structure.name} at "

@@ -143,7 +143,7 @@ def study_disorder(
                 )
             if on_point:
                 on_point(point, len(done), len(compositions))
-    return _with_mixing_energies([done[index] for index in range(len(compositions))])
+    return with_mixing_energies([done[index] for index in range(len(compositions))])
 
 
 def study_inputs(
@@ -342,7 +342,7 @@ def _explicit(
     return record
 
 
-def _with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]:
+def with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]:
     """Return the points with energies above the plane of the ends, where all ends are there."""
     x = np.array([point.x for point in points])
     ends = {int(row.argmax()) for row in x if row.max() == 1.0}
