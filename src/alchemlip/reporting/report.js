@@ -54,7 +54,7 @@
     if (figure.layout.ternary) {
       base.ternary = { bgcolor: "rgba(0,0,0,0)" };
       for (const key of ["aaxis", "baxis", "caxis"]) base.ternary[key] = { ...axis(), ticks: "" };
-      base.margin = { l: 40, r: 40, t: 30, b: 40 };
+      base.margin = { l: 40, r: 40, t: 46, b: 40 };
     }
     if (figure.solid) {
       base.margin = { l: 0, r: 0, t: 0, b: 0 };
