@@ -52,6 +52,7 @@ demo: setup
 ## docs: the site, docs/_build/html/index.html; a warning is an error
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs . docs/_build/html
+	$(BIN)/python -m pytest tests/test_site.py
 
 .venv/.docs: .venv/.installed
 	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,docs,test]'

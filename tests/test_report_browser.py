@@ -1,40 +1,21 @@
 """Reports in a browser: they draw, turn, follow the colour scheme, and ask the network for nothing.
 
-Needs a Chromium (of the system, or as the environment variable CHROMIUM names it) and playwright.
+Needs a Chromium and playwright.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alchemlip.reporting import write_report
+from browsers import Opened, chromium, pages
 from report_runs import switching_run
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no chromium is installed", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--no-first-run",
-    # WebGL without a graphics card.
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
 PATIENCE_MS = 120_000
-# Plotly reads back a canvas of its own, at which Chromium grumbles.
-KNOWN = ("Canvas2D: Multiple readback operations", "GPU stall due to ReadPixels")
 CAMERA = "() => document.getElementById('plot-structure')._fullLayout.scene.camera.eye"
 
 
@@ -48,49 +29,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield opened
-        opened.close()
-
-
-Opened = Callable[..., Any]
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
 def opened(browser: Any, report: Path) -> Iterator[Opened]:
-    """Open the report; at the end nothing was complained of and nothing asked for."""
-    complaints: list[str] = []
-    contexts = []
+    """Open the report."""
+    with pages(browser) as open_:
 
-    def open_(**options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1000, "height": 800}, **options})
-        contexts.append(context)
-        page = context.new_page()
+        def drawn(**options: Any) -> Any:
+            page = open_(report.as_uri(), **options)
+            page.wait_for_selector("html[data-ready]", timeout=PATIENCE_MS)
+            return page
 
-        def refuse(route: Any) -> None:
-            if route.request.url.startswith("file:"):
-                route.continue_()
-            else:
-                complaints.append(f"asked for {route.request.url}")
-                route.abort()
-
-        def hear(message: Any) -> None:
-            grave = message.type in ("error", "warning")
-            if grave and not any(words in message.text for words in KNOWN):
-                complaints.append(message.text)
-
-        page.route("**/*", refuse)
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(report.as_uri())
-        page.wait_for_selector("html[data-ready]", timeout=PATIENCE_MS)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield drawn
 
 
 def test_every_plot_is_drawn_and_tells_its_numbers(opened: Opened) -> None:
