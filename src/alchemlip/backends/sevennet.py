@@ -18,30 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.names import SEVENNET
 from alchemlip.errors import InputError
 from alchemlip.graph import Graph
 from alchemlip.messages import Form, MessageTables
 
 REFERENCE = "Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
 LICENCE = "MIT (with the sevenn wheel)"
-
-BUNDLED = {
-    "sevennet-0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
-    "sevennet-0-22may2024": "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
-    "sevennet-l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
-    "sevennet-mf-0": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
-}
-"""Checkpoints that travel in the sevenn wheel, below its folder of pretrained potentials."""
-
-ALIASES = {
-    "7net-0": "sevennet-0",
-    "7net-0_11july2024": "sevennet-0",
-    "sevennet-0_11july2024": "sevennet-0",
-    "7net-0_22may2024": "sevennet-0-22may2024",
-    "sevennet-0_22may2024": "sevennet-0-22may2024",
-    "7net-l3i5": "sevennet-l3i5",
-    "7net-mf-0": "sevennet-mf-0",
-}
 
 
 def installed() -> bool:
@@ -56,16 +39,16 @@ def bundled_file(name: str) -> Path:
         raise InputError(
             f"the potential {name!r} needs the package sevenn: pip install 'alchemlip[sevennet]'"
         )
-    return Path(spec.origin).parent / "pretrained_potentials" / BUNDLED[name]
+    return Path(spec.origin).parent / "pretrained_potentials" / SEVENNET[name]
 
 
 def card(name: str, file: Path, modal: str | None = None) -> ModelCard:
     """Return the card of a bundled model or a local checkpoint."""
-    bundled = name in BUNDLED
+    bundled = name in SEVENNET
     return ModelCard(
         name=name,
         kind="SevenNet",
-        weights=f"sevenn wheel, {BUNDLED[name]}" if bundled else str(file),
+        weights=f"sevenn wheel, {SEVENNET[name]}" if bundled else str(file),
         licence=LICENCE if bundled else "that of the file",
         sha256=file_checksum(file),
         reference=REFERENCE,

@@ -15,6 +15,7 @@ from alchemlip.cli import (
     concentration,
     design,
     disorder,
+    doctor,
     energy,
     frenkel_ladd,
     models,
@@ -30,7 +31,6 @@ from alchemlip.errors import InputError
 app = typer.Typer(
     name="alchemlip",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Any composition on any site of a machine-learning interatomic potential.",
@@ -51,6 +51,7 @@ app.command("concentration")(concentration.command)
 app.command("analyze")(analyze.command)
 app.add_typer(campaign.app, name="campaign")
 app.command("models")(models.command)
+app.command("doctor")(doctor.command)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemlip.cli.completion import complete_campaign
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ app = typer.Typer(
 MOST_SHOWN = 40
 
 File = Annotated[Path, typer.Argument(help="Campaign file, YAML ('alchemlip campaign init').")]
-Folder = Annotated[Path, typer.Argument(help="Folder of the campaign.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of the campaign.", autocompletion=complete_campaign)
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the campaign.", show_default="campaign-FILE"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemlip.cli.completion import complete_model
 from alchemlip.errors import InputError
 from alchemlip.species import parse_composition, parse_species
 
@@ -89,6 +90,7 @@ Model = Annotated[
         help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
         "follow: sevennet-mf-0@PBE.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 Models = Annotated[
@@ -98,6 +100,7 @@ Models = Annotated[
         help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
         "follow: sevennet-mf-0@PBE. Repeated: an ensemble, with error bars.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 Representation = Annotated[
