@@ -23,7 +23,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
-from alchemlip.cli import main
+from alchemlip.cli import INTERRUPTED, main
 from alchemlip.cli.options import parse_sites
 from alchemlip.errors import InputError
 
@@ -149,7 +149,7 @@ def assert_one_sentence(outcome: Outcome, words: str) -> None:
         (("text.cif",), "cannot read the structure file 'text.cif'"),
         (("binary.cif",), "cannot read the structure file 'binary.cif'"),
         (("notes",), "cannot read the structure file 'notes'"),
-        ((".",), "no structure file '.'"),
+        ((".",), "'.' is a folder: name a structure file in it"),
         (("zero.xyz",), "'zero.xyz' holds no atoms"),
         # what is mixed
         (("salt.cif", "--mix", "Na"), "cannot read --mix 'Na'"),
@@ -502,7 +502,7 @@ def test_interrupted_by_hand(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("alchemlip.scanning.relax_many", interrupt)
         outcome = cli(*SCAN)
-    assert (outcome.code, outcome.err) == (130, "Interrupted; finished work is kept.\n")
+    assert (outcome.code, outcome.err) == (130, INTERRUPTED + "\n")
     assert result("scan-salt")["status"] == "interrupted"
     assert cli(*SCAN).code == 0
     assert result("scan-salt")["status"] == "finished"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
-from alchemlip.backends.names import CHGNET
+from alchemlip.backends.names import CHGNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.graph import Graph
 from alchemlip.messages import Form
@@ -40,9 +40,7 @@ def bundled_file(name: str) -> Path:
     """Return the checkpoint of a bundled model, without importing chgnet."""
     spec = find_spec("chgnet")
     if spec is None or spec.origin is None:
-        raise InputError(
-            f"the potential {name!r} needs the package chgnet: pip install 'alchemlip[chgnet]'"
-        )
+        raise InputError(missing_package(name, "chgnet", "chgnet"))
     return Path(spec.origin).parent / "pretrained" / CHGNET[name]
 
 
@@ -77,9 +75,7 @@ class CHGNetBackend:
 
     def __init__(self, name: str, file: Path, device: torch.device, dtype: torch.dtype) -> None:
         if not installed():
-            raise InputError(
-                f"the potential {name!r} needs the package chgnet: pip install 'alchemlip[chgnet]'"
-            )
+            raise InputError(missing_package(name, "chgnet", "chgnet"))
         self.card = card(name, file)
         self.dtype = dtype
         self.device = device

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from alchemlip.backends import ModelCard, file_checksum
-from alchemlip.backends.names import MACE
+from alchemlip.backends.names import MACE, missing_package
 from alchemlip.errors import InputError
 
 REFERENCE = "Batatia et al., NeurIPS 2022, arXiv:2206.07697"
@@ -60,9 +60,7 @@ def mace_imports() -> Iterator[None]:
 def require_mace(name: str) -> None:
     """Refuse to go on without the mace package."""
     if not installed():
-        raise InputError(
-            f"the potential {name!r} needs the package mace-torch: pip install 'alchemlip[mace]'"
-        )
+        raise InputError(missing_package(name, "mace-torch", "mace"))
 
 
 def released_file(name: str) -> Path:

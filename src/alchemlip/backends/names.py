@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 MIT = "MIT"
 ASL = "Academic Software License (no commercial use)"
@@ -67,6 +68,20 @@ def known_names() -> tuple[str, ...]:
 
 
 def closest_names(name: str) -> list[str]:
-    """Return known names, at most three, that are spelt much like this one; the likeliest first."""
-    spelt = get_close_matches(name.lower(), (*known_names(), *ALIASES), n=5, cutoff=0.6)
-    return list(dict.fromkeys(ALIASES.get(match, match) for match in spelt))[:3]
+    """Return known names, at most three, that begin or are spelt like this one."""
+    begun = [known for known in known_names() if name and known.startswith(name.lower())]
+    spelt = get_close_matches(name.lower(), (*known_names(), *ALIASES), n=2, cutoff=0.7)
+    return list(dict.fromkeys(ALIASES.get(match, match) for match in begun or spelt))[:3]
+
+
+def missing_package(name: str, package: str, extra: str) -> str:
+    """Return the sentence that says which package a potential needs, and how to get it."""
+    other = {"sevennet": "mace", "mace": "sevenn"}.get(extra)
+    beside = ""
+    if other is not None and find_spec(other) is not None:
+        beside = f", in another environment, since {package} and the {other} here need different "
+        beside += "versions of e3nn"
+    return (
+        f"the potential {name!r} needs the package {package}: "
+        f"pip install 'alchemlip[{extra}]'{beside}"
+    )

@@ -175,14 +175,14 @@ def _modal_and_head(
             )
         modal, head = (None, variant) if kind == "MACE" else (variant, None)
     if kind != "MACE" and head is not None:
-        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
+        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r} (--head)")
     if kind == "MACE" and modal is not None:
         raise InputError(
             f"the potential {name!r} has heads, not fidelities: use head= (--head) instead of "
             f"modal={modal!r}"
         )
     if kind == "CHGNet" and modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r}")
+        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r} (--modal)")
     return modal, head
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
-from alchemlip.backends.names import SEVENNET
+from alchemlip.backends.names import SEVENNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.graph import Graph
 from alchemlip.messages import Form, MessageTables
@@ -36,9 +36,7 @@ def bundled_file(name: str) -> Path:
     """Return the checkpoint of a bundled model, without importing sevenn."""
     spec = find_spec("sevenn")
     if spec is None or spec.origin is None:
-        raise InputError(
-            f"the potential {name!r} needs the package sevenn: pip install 'alchemlip[sevennet]'"
-        )
+        raise InputError(missing_package(name, "sevenn", "sevennet"))
     return Path(spec.origin).parent / "pretrained_potentials" / SEVENNET[name]
 
 
@@ -88,10 +86,7 @@ class SevenNetBackend:
         modal: str | None = None,
     ) -> None:
         if not installed():
-            raise InputError(
-                f"the potential {name!r} needs the package sevenn: "
-                "pip install 'alchemlip[sevennet]'"
-            )
+            raise InputError(missing_package(name, "sevenn", "sevennet"))
         self.card = card(name, file, modal)
         self.dtype = dtype
         self.device = device
@@ -237,13 +232,16 @@ def _load_model(file: Path, modal: str | None, name: str) -> tuple[Any, float, d
     fidelities = list(model.modal_map or {})
     if fidelities:
         if modal not in fidelities:
+            wrong = "" if modal is None else f", and {modal!r} is none of them"
             raise InputError(
-                f"the potential {name!r} has several fidelities and modal={modal!r} is none of "
-                f"them: choose one of {', '.join(fidelities)}"
+                f"the potential {name!r} has several fidelities{wrong}: choose one of "
+                f"{', '.join(fidelities)} (modal=, --modal)"
             )
         model.prepare_modal_deploy(modal)
     elif modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out modal={modal!r}")
+        raise InputError(
+            f"the potential {name!r} has one fidelity: leave out modal={modal!r} (--modal)"
+        )
     # Energies are summed, and differentiated, by the potential in float64.
     model.delete_module_by_key("force_output")
     model.delete_module_by_key("reduce_total_enegy")

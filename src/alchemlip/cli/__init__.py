@@ -5,6 +5,7 @@ One module a command; this one is the screen that shows them all.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -54,6 +55,9 @@ app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 
 
+INTERRUPTED = "Interrupted: finished work is kept, and the same command goes on from there."
+
+
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
     try:
@@ -61,9 +65,39 @@ def main() -> None:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
+    except (OSError, MemoryError, RuntimeError) as error:
+        sentence = _what_the_machine_lacks(error)
+        if sentence is None:
+            raise
+        print(f"Error: {sentence}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer turns Ctrl-C into a silent exit with code 130.
         if isinstance(end, SystemExit) and end.code != 130:
             raise
-        print("Interrupted; finished work is kept.", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+
+
+def _what_the_machine_lacks(error: Exception) -> str | None:
+    """Return a sentence for a full disk, a folder that is closed, too little memory; else None."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"cannot write{_file(error)} ({error.strerror}): free space, and run the same command "
+            "again, which goes on from what is finished"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"cannot use{_file(error) or ' a file'} ({error.strerror}): correct its permissions, "
+            "or name another folder (--out)"
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            "there is too little memory: take a smaller cell, --dtype float32, or on a GPU also "
+            "--device cpu, and run the same command again"
+        )
+    return None
+
+
+def _file(error: OSError) -> str:
+    return f" {str(error.filename)!r}" if error.filename is not None else ""

@@ -209,7 +209,7 @@ def run(
     if workers < 0 or dask_workers < 0:
         raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
     if threads is not None and threads < 1:
-        raise InputError("--threads is at least 1: correct it")
+        raise InputError(f"--threads {threads} cannot be used: give at least 1")
     together = batch_size(batch)
     settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)
