@@ -175,7 +175,7 @@ def assert_one_sentence(outcome: Outcome, words: str) -> None:
         (("salt.cif", "--model", "nothing"), "'nothing' is neither a known potential nor a file"),
         (("salt.cif", "--model", "notes"), "is a pickle, .*--trust-file"),
         (("salt.cif", "--model", "notes", "--trust-file"), "cannot read 'notes' as a SevenNet"),
-        (("salt.cif", "--model", "sevennet-mf-0"), "several fidelities .*: choose one of"),
+        (("salt.cif", "--model", "sevennet-mf-0"), "several fidelities: choose one of .*--modal"),
         (("salt.cif", "--modal", "PBE"), "has one fidelity: leave out"),
         (("salt.cif", "--dtype", "float16"), "unknown dtype 'float16'"),
         (("salt.cif", "--device", "abacus"), "unknown device 'abacus'"),
@@ -541,7 +541,7 @@ def test_the_command_line_wins_over_the_settings_file(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("fmx: 0.1", "unknown entry 'fmx': the options of this command are .*fmax"),
+        ("fmx: 0.1", "unknown entry 'fmx' .*fmax.*: the options of this command are .*fmax"),
         ("points: 3", "unknown entry 'points'"),
         ("settings: other.yaml", "unknown entry 'settings'"),
         ("- fmax", "must hold lines such as"),

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import Annotated
 
 import typer
 
+from alchemlip import __version__
 from alchemlip.cli import (
     analyze,
     campaign,
@@ -34,10 +36,29 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Any composition on any site of a machine-learning interatomic potential.",
     epilog="Units: eV, Angstrom, GPa for pressure and stress. Energies per atom are per lattice "
     "site. Every command takes --settings FILE.yaml with its options by name.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alchemlip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Any composition on any site of a machine-learning interatomic potential."""
+
+
 app.command("energy")(energy.command)
 app.command("relax")(relax.command)
 app.command("scan")(scan.command)
