@@ -20,7 +20,7 @@ from alchemlip.backends import registry
 from alchemlip.cli import main
 from alchemlip.doctor.folder import folder_state
 from alchemlip.doctor.machine import compute_state
-from alchemlip.doctor.packages import package_states
+from alchemlip.doctor.packages import PackageState, package_states
 from alchemlip.doctor.potentials import TOLERANCE, check_potential, names_here, small_crystals
 from conftest import installed
 
@@ -257,3 +257,22 @@ def test_an_unknown_potential_that_was_asked_for(
     assert code == 1
     assert "Problem: sevenet-0: " in out
     assert "did you mean sevennet-0" in out
+
+
+@pytest.mark.parametrize(("package", "code"), [("mace-torch", 0), ("numpy", 1)])
+def test_an_environment_without_weights(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: str,
+    code: int,
+) -> None:
+    """Without any potential nothing can be done; mace downloads its models on first use."""
+    monkeypatch.chdir(tmp_path)
+    here = PackageState(package, "", "mace" if "mace" in package else "", "1.0", "")
+    monkeypatch.setattr("alchemlip.doctor.packages.package_states", lambda: [here])
+    monkeypatch.setattr("alchemlip.doctor.potentials.names_here", list)
+    found = run(monkeypatch, capsys)
+    assert found[0] == code
+    assert ("no potential is installed" in found[1]) == (code == 1)
+    assert ("downloads it" in found[1]) == (code == 0)

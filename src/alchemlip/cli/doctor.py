@@ -58,6 +58,11 @@ def command(
     potentials = [] if quick else _potentials(model, device, trust_file)
     problems = _problems(packages, folder, potentials, quick)
     remarks = [*compute.remarks, *folder.remarks]
+    if not quick and not potentials and _mace_here(packages):
+        remarks.append(
+            "mace is installed, but none of its models is here yet: the first --model "
+            "mace-mp-small downloads it"
+        )
     if as_json:
         print(
             json.dumps(
@@ -110,9 +115,13 @@ def _problems(
         found.append(f"the package {package.name} {fault}: {package.remedy}")
     found += folder.problems
     found += [f"{state.name}: {state.reason}" for state in potentials if not state.works]
-    if not quick and not potentials:
+    if not quick and not potentials and not _mace_here(packages):
         found.append("no potential is installed: pip install 'alchemlip[sevennet]'")
     return found
+
+
+def _mace_here(packages: Sequence[PackageState]) -> bool:
+    return any(state.name == "mace-torch" and state.version is not None for state in packages)
 
 
 def _python() -> str:
@@ -133,17 +142,18 @@ def _show(
 
     console = Console()
     table = Table(title=f"alchemlip {__version__}, Python {_python()}", title_justify="left")
-    for column in ("package", "for", "version", "remedy"):
+    for column in ("for", "packages", "remedy"):
         table.add_column(column, overflow="fold")
     base = [package for package in packages if not package.extra]
-    fitting = sum(package.fits for package in base)
-    table.add_row(f"{fitting} of {len(base)}", "alchemlip", "fit", "")
-    for package in packages:
-        if not package.extra and package.fits:
-            continue
-        where = f"extra {package.extra}" if package.extra else "alchemlip"
-        version = package.version or "-"
-        table.add_row(*map(escape, (package.name, where, version, package.remedy)))
+    missing = [package for package in base if not package.fits]
+    table.add_row("alchemlip", f"{len(base) - len(missing)} of {len(base)} are here", "")
+    for package in missing:
+        table.add_row("alchemlip", escape(_with_version(package)), escape(package.remedy))
+    for extra in dict.fromkeys(package.extra for package in packages if package.extra):
+        members = [package for package in packages if package.extra == extra]
+        remedy = next((member.remedy for member in members if not member.fits), "")
+        shown = ", ".join(map(_with_version, members))
+        table.add_row(escape(f"[{extra}]"), escape(shown), escape(remedy))
     console.print(table)
 
     table = Table(title="This machine", title_justify="left", show_header=False)
@@ -192,6 +202,10 @@ def _conclude(problems: Sequence[str], remarks: Sequence[str]) -> None:
         console.print(f"[red]Problem: {escape(problem)}[/red]", highlight=False, soft_wrap=True)
     if not problems:
         console.print("No problem found.")
+
+
+def _with_version(package: PackageState) -> str:
+    return f"{package.name} {package.version or 'missing'}"
 
 
 def _works(value: bool) -> str:
