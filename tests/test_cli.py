@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -645,11 +644,14 @@ def test_every_public_name_loads() -> None:
 
 def test_help_is_quick() -> None:
     program = Path(sysconfig.get_path("scripts")) / "alchemlip"
-    start = perf_counter()
+    before = os.times()
     done = subprocess.run(
         [program, "--help"], capture_output=True, text=True, check=True, timeout=60
     )
-    assert perf_counter() - start < 3.0
+    after = os.times()
+    # Processor time: what else the machine does is not the program's fault.
+    spent = after.children_user + after.children_system
+    assert spent - before.children_user - before.children_system < 1.0
     for command in ("energy", "relax", "scan", "models"):
         assert command in done.stdout
     assert done.stderr == ""
