@@ -6,7 +6,7 @@ BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
 .PHONY: setup setup-icet setup-mace setup-torch-sim demo docs test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
-	benchmark-torch-sim validate clean
+	benchmark-torch-sim validate wheel-check clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -87,6 +87,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/campaign_overhead.py
+	$(BIN)/python benchmarks/package_size.py
 
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
@@ -109,6 +110,10 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
 	$(BIN)/python benchmarks/campaign_cluster.py
+
+## wheel-check: the wheel with [sevennet] in an empty environment, away from this folder (minutes; downloads packages)
+wheel-check:
+	PYTHON=$(PYTHON) .ci/wheel-check
 
 clean:
 	rm -rf .venv .venv-mace .venv-torch-sim demo docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -335,7 +335,9 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
     from alchemlip.evaluation import stress_is_defined
 
     if settings.cell != "fixed" and not stress_is_defined(mixture):
-        raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")
+        raise InputError(
+            f"the cell cannot be relaxed (use cell='fixed', --cell fixed): {STRESS_UNDEFINED}"
+        )
     if settings.keep_symmetry and abs(float(np.linalg.det(mixture.cell))) < 1e-6:
         raise InputError(
             "the space group of a structure without three cell vectors cannot be kept: leave out "

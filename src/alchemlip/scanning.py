@@ -215,8 +215,10 @@ def scan_summary(points: Sequence[ScanPoint]) -> dict[str, Any]:
 def _scanned_group(mixture: Mixture, group: str | None) -> str:
     if group is not None:
         return mixture.group(group).name
+    if not mixture.groups:
+        raise InputError("no sites are mixed, so there is nothing to scan: mix a site first")
     if len(mixture.groups) != 1:
-        names = ", ".join(item.name for item in mixture.groups) or "none"
+        names = ", ".join(item.name for item in mixture.groups)
         raise InputError(f"which group is scanned is not clear (there are: {names}): name one")
     return mixture.groups[0].name
 

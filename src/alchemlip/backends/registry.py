@@ -6,10 +6,12 @@ import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from alchemlip.backends import Backend, ModelCard
+from alchemlip.backends.names import ALIASES, CHGNET, MACE, SEVENNET, closest_names
 from alchemlip.errors import InputError
 
 
@@ -41,7 +43,7 @@ def known_potentials() -> list[Entry]:
 
     entries = []
     here = sevennet.installed()
-    for name in sevennet.BUNDLED:
+    for name in SEVENNET:
         numbers = sevennet.covered_numbers(name) if here else []
         entries.append(
             Entry(
@@ -55,11 +57,11 @@ def known_potentials() -> list[Entry]:
         )
     here = chgnet.installed()
     symbols = tuple(species_symbol(number) for number in range(1, chgnet.N_ELEMENTS + 1))
-    for name in chgnet.BUNDLED:
+    for name in CHGNET:
         released = chgnet.card(name, chgnet.bundled_file(name)) if here else None
         entries.append(Entry(name, here, "chgnet", released, symbols if here else ()))
     here = mace_files.installed()
-    for name in mace_files.RELEASED:
+    for name in MACE:
         card = mace_files.card(name, None) if here else None
         note = "downloaded by mace on first use"
         if name.startswith("mace-mh"):
@@ -82,38 +84,75 @@ def make_backend(
         InputError: if the name is unknown, its package is missing, an option does not belong to
             its kind, or a file is not trusted.
     """
-    from alchemlip.backends import chgnet, mace, mace_files, sevennet
+    from alchemlip.backends import chgnet, mace, sevennet
+
+    found = _resolve(name, trust)
+    modal, head = _modal_and_head(found.kind, found.name, found.variant, modal, head)
+    if found.kind == "SevenNet":
+        return sevennet.SevenNetBackend(found.name, found.file, device, dtype, modal)
+    if found.kind == "CHGNet":
+        return chgnet.CHGNetBackend(found.name, found.file, device, dtype)
+    return mace.MACEBackend(found.name, found.file, device, dtype, head)
+
+
+def own_calculator(name: str, trust: bool = False) -> Any:
+    """Return the ASE calculator that a potential's own package makes, on the CPU.
+
+    Args:
+        name: of the potential, its fidelity or head behind it, or a local file.
+        trust: allow a local file.
+
+    Raises:
+        InputError: as `make_backend` does.
+    """
+    from alchemlip.backends import own_calculators
+
+    found = _resolve(name, trust)
+    modal, head = _modal_and_head(found.kind, found.name, found.variant, None, None)
+    if found.kind == "SevenNet":
+        return own_calculators.sevennet_calculator(found.file, modal)
+    if found.kind == "CHGNet":
+        return own_calculators.chgnet_calculator(found.name, found.file)
+    return own_calculators.mace_calculator(found.file, head)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a name stands for."""
+
+    kind: str
+    name: str
+    file: Path
+    variant: str | None
+
+
+def _resolve(name: str, trust: bool) -> _Found:
+    """Return what a known name, an alias or the path of a local file stands for."""
+    from alchemlip.backends import chgnet, mace_files, sevennet
 
     name, variant = _variant(name)
-    lower = name.lower()
-    canonical = sevennet.ALIASES.get(lower, chgnet.ALIASES.get(lower, lower))
+    canonical = ALIASES.get(name.lower(), name.lower())
     path = Path(name)
-    kind = ""
-    if canonical in sevennet.BUNDLED:
-        kind, name, path = "SevenNet", canonical, sevennet.bundled_file(canonical)
-    elif canonical in chgnet.BUNDLED:
-        kind, name, path = "CHGNet", canonical, chgnet.bundled_file(canonical)
-    elif canonical in mace_files.RELEASED:
-        kind, name, path = "MACE", canonical, mace_files.released_file(canonical)
-    elif path.is_file():
-        kind = _kind(path)
-        if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
-            raise InputError(
-                f"the file {name!r} is a pickle, and loading one runs any code inside it: if you "
-                "trust its origin, pass trust=True (--trust-file)"
-            )
-    if not kind:
-        known = ", ".join((*sevennet.BUNDLED, *chgnet.BUNDLED, *mace_files.RELEASED))
+    if canonical in SEVENNET:
+        return _Found("SevenNet", canonical, sevennet.bundled_file(canonical), variant)
+    if canonical in CHGNET:
+        return _Found("CHGNet", canonical, chgnet.bundled_file(canonical), variant)
+    if canonical in MACE:
+        return _Found("MACE", canonical, mace_files.released_file(canonical), variant)
+    if not path.is_file():
+        close = closest_names(name)
+        meant = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise InputError(
-            f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
-            "path of a SevenNet or CHGNet checkpoint or of a MACE model"
+            f"{name!r} is neither a known potential nor a file{meant}: take a name that "
+            "'alchemlip models' lists, or the path of a SevenNet, CHGNet or MACE model"
         )
-    modal, head = _modal_and_head(kind, name, variant, modal, head)
-    if kind == "SevenNet":
-        return sevennet.SevenNetBackend(name, path, device, dtype, modal)
-    if kind == "CHGNet":
-        return chgnet.CHGNetBackend(name, path, device, dtype)
-    return mace.MACEBackend(name, path, device, dtype, head)
+    kind = _kind(path)
+    if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
+        raise InputError(
+            f"the file {name!r} is a pickle, and loading one runs any code inside it: if you "
+            "trust its origin, pass trust=True (--trust-file)"
+        )
+    return _Found(kind, name, path, variant)
 
 
 def _variant(name: str) -> tuple[str, str | None]:
@@ -136,14 +175,14 @@ def _modal_and_head(
             )
         modal, head = (None, variant) if kind == "MACE" else (variant, None)
     if kind != "MACE" and head is not None:
-        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
+        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r} (--head)")
     if kind == "MACE" and modal is not None:
         raise InputError(
             f"the potential {name!r} has heads, not fidelities: use head= (--head) instead of "
             f"modal={modal!r}"
         )
     if kind == "CHGNet" and modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r}")
+        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r} (--modal)")
     return modal, head
 
 

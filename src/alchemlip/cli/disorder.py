@@ -38,7 +38,10 @@ def command(
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", help="Change of the energy that ends it, meV per site."),
+        typer.Option(
+            "--tolerance",
+            help="Change of the energy at which the supercell is large enough, meV per site.",
+        ),
     ] = 1.0,
     order: Annotated[
         str,
@@ -76,7 +79,7 @@ def command(
     explicit_relax: Annotated[
         bool, typer.Option("--explicit-relax", help="Also relax the explicit supercells.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the explicit supercells.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the explicit supercells.")] = 0,
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -148,10 +149,28 @@ def checked(model: type[Settings], values: Mapping[str, Any]) -> Settings:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{name} = {first.get('input')!r} cannot be used ({first['msg'].lower()}): correct it"
-        ) from error
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        wanted = "it " + message if message.startswith("should") else message
+        value = first.get("input")
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        raise InputError(f"{option_of(first['loc'])} {shown} cannot be used: {wanted}") from error
+
+
+OPTIONS = {
+    "equilibration_steps": "--equilibrate",
+    "switching_steps": "--switch",
+    "sampling_steps": "--sample",
+    "couplings": "--windows",
+}
+UNIT = re.compile("_(K|fs|GPa)$")
+
+
+def option_of(place: tuple[int | str, ...]) -> str:
+    """Return the option that sets a field of the settings."""
+    if not place:
+        return "this combination of options"
+    name = str(place[0])
+    return OPTIONS.get(name, "--" + UNIT.sub("", name).replace("_", "-"))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ def command(
     ] = 3,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", help="K; also give the short-range order there."),
+        typer.Option(
+            "--temperature", help="Also give the short-range order at this temperature, K."
+        ),
     ] = None,
     search: Annotated[
         int,
@@ -42,7 +44,7 @@ def command(
             "--search", help="Also search by gradients, from so many random starts.", min=0
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random starts.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random starts.")] = 0,
     no_relax: Annotated[
         bool, typer.Option("--no-relax", help="Keep the cell and positions as given.")
     ] = False,

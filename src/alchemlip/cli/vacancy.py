@@ -155,7 +155,10 @@ def command(
             "--reference FOLDER of a frenkel-ladd run"
         )
     if reference is None and (reference_cell or vacant_run is not None):
-        raise InputError("--reference-cell and --vacant-run need a frenkel-ladd run: --reference")
+        raise InputError(
+            "--reference-cell and --vacant-run need a frenkel-ladd run: name its folder "
+            "(--reference)"
+        )
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
         timestep_fs=timestep,

@@ -128,7 +128,7 @@ def average_over_repeats(estimates: Sequence[FreeEnergyEstimate]) -> FreeEnergyE
 def check_temperature(temperature_K: float) -> None:
     """Raise InputError unless the temperature is positive."""
     if not temperature_K > 0:
-        raise InputError(f"temperature {temperature_K:g} K is not positive")
+        raise InputError(f"temperature {temperature_K:g} K is not positive: give one above 0")
 
 
 def standard_error_of_mean(values: FloatArray) -> float:
