@@ -454,6 +454,11 @@ def test_scan(cli: Cli) -> None:
     rows = Path("scan-salt/scan.csv").read_text().splitlines()
     assert len(rows) == 4
     assert {"x_Na:Na", "x_Na:K", "a_A", "gradient_Na:K_eV"} <= set(rows[0].split(","))
+    names = sorted(file.name for file in Path("scan-salt/structures").iterdir())
+    assert names == ["0-Na1.cif", "1-Na0.5K0.5.cif", "2-K1.cif"]
+    middle = read_structure("scan-salt/structures/1-Na0.5K0.5.cif")
+    assert middle.occupancies().count({"K": 0.5, "Na": 0.5}) == 1
+    assert abs(np.linalg.det(middle.cell)) == pytest.approx(points[1]["volume_A3"], rel=1e-9)
     assert Path("scan-salt/scan.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

@@ -24,6 +24,7 @@ from alchemlip.mixture import Mixture
 from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax_many
 from alchemlip.report import describe_potential, describe_relaxation, flat_row
 from alchemlip.results import ResultFolder, fingerprint
+from alchemlip.structure_files import write_point_cifs
 
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
@@ -141,6 +142,7 @@ def scan(
     finished = _with_mixing_energy(done, grid)
     if store and not store.finished:
         _write_table(store, finished)
+        write_point_cifs([point.mixture for point in finished], name, store.path)
         store.finish(scan_summary(finished), [_named(point) for point in finished])
     return finished
 

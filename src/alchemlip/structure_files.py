@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
     """Read a structure file; partial occupancies in it become groups.
 
     Args:
-        path: a CIF (its first structure), a JSON file that `write_structure` wrote, or any file
-            that ASE reads (POSCAR, extended XYZ, ...).
+        path: a CIF (its first structure), a JSON file of `write_structure` or of a pymatgen
+            ``Structure``, or any file that ASE reads (POSCAR, extended XYZ, ...).
         normalise: divide the occupancies of a site by their sum; otherwise what is missing to 1 is
             a vacancy.
 
@@ -50,7 +52,13 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
                 data = json.loads(path.read_text(encoding="utf-8"))
                 if isinstance(data, dict) and "groups" in data:
                     return Mixture.from_dict(data)
-            if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
+                if isinstance(data, dict) and data.get("@class") in ("Structure", "Molecule"):
+                    from pymatgen import core
+
+                    structure = getattr(core, data["@class"]).from_dict(data)
+            if structure is not None:
+                pass
+            elif path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
                 from pymatgen.io.cif import CifParser
 
                 tolerance = 1e6 if normalise else 1.0 + SUM_TOLERANCE
@@ -112,6 +120,39 @@ def write_structure(mixture: Mixture, path: str | Path) -> None:
         atoms_from_mixture(mixture).write(path)
 
 
+def write_exact_and_cif(mixture: Mixture, folder: Path, stem: str) -> None:
+    """Write ``stem.json`` (exact), and ``stem.cif`` where a CIF can hold the mixture."""
+    write_structure(mixture, folder / f"{stem}.json")
+    if can_be_cif(mixture):
+        write_structure(mixture, folder / f"{stem}.cif")
+
+
+def write_point_cifs(mixtures: Sequence[Mixture], group: str, folder: Path) -> None:
+    """Write one CIF for each composition of a group, such as ``structures/03-Ce0.7Zr0.3.cif``.
+
+    Compositions that no CIF can hold are left out; the exact mixtures stand in ``points.jsonl``.
+
+    Args:
+        mixtures: in the order of the points.
+        group: whose composition names the files.
+        folder: of the results.
+    """
+    digits = len(str(max(len(mixtures) - 1, 0)))
+    place = folder / "structures"
+    for index, mixture in enumerate(mixtures):
+        if can_be_cif(mixture):
+            place.mkdir(exist_ok=True)
+            chosen = mixture.group(group)
+            parts = zip(chosen.components, chosen.composition.tolist(), strict=True)
+            name = "".join(f"{label}{weight:.4g}" for label, weight in parts if weight > 0)
+            write_structure(mixture, place / f"{index:0{digits}d}-{file_stem(name)}.cif")
+
+
+def file_stem(name: str) -> str:
+    """Return a name of letters, digits, dots, plus and minus signs that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip("_")
+
+
 def _reason(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, KeyError):
@@ -131,9 +172,16 @@ def can_be_cif(mixture: Mixture) -> bool:
 def _has_partial_occupancy(path: Path) -> bool:
     from ase.io.cif import parse_cif
 
-    values = [
-        value for block in parse_cif(str(path)) for value in block.get("_atom_site_occupancy", [])
-    ]
+    blocks = list(parse_cif(str(path)))
+    for block in blocks:
+        symbols = block.get("_atom_site_type_symbol") or block.get("_atom_site_label") or []
+        if any(re.match(rf"{VACANCY}\d*$", str(symbol)) for symbol in symbols):
+            # pymatgen takes it for vanadium.
+            raise InputError(
+                f"the structure file {str(path)!r} lists vacancies ({VACANCY}) as if they were "
+                "atoms: leave them out, a vacancy is what the occupancies of a site leave to 1"
+            )
+    values = [value for block in blocks for value in block.get("_atom_site_occupancy", [])]
     missing = [value for value in values if not isinstance(value, int | float)]
     if missing:
         # pymatgen drops such a site without a word.

@@ -109,7 +109,7 @@ def command(
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.report import describe_structure
     from alchemlip.results import ResultFolder
-    from alchemlip.structure_files import can_be_cif, write_structure
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
@@ -162,9 +162,7 @@ def command(
             on_point=on_point,
         )
         with folder.noting_failure():
-            write_structure(result.mixture, folder.path / "designed.json")
-            if can_be_cif(result.mixture):
-                write_structure(result.mixture, folder.path / "designed.cif")
+            write_exact_and_cif(result.mixture, folder.path, "designed")
             rows = [
                 {
                     **dict(zip(mixture.component_labels, point.x.tolist(), strict=True)),
@@ -209,7 +207,7 @@ def command(
                     kind="sqs" if supercell_kind == "sqs" else "random",
                     settings=relaxing,
                 )
-                write_structure(check.structure, folder.path / "supercell.json")
+                write_exact_and_cif(check.structure, folder.path, "supercell")
                 record |= {
                     "supercell_composition": check.composition,
                     "supercell_predicted_property": check.predicted,

@@ -100,6 +100,7 @@ def command(
     from alchemlip.disorder.study import disorder_settings, study_disorder, study_inputs
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
+    from alchemlip.structure_files import write_point_cifs
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
@@ -157,6 +158,7 @@ def command(
     if not folder.finished:
         named = [{"index": i, **point.record} for i, point in enumerate(finished)]
         folder.write_csv("disorder.csv", [_table_row(row) for row in named])
+        write_point_cifs([point.mixture for point in finished], name, folder.path)
         folder.finish(results, named)
     title = f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})"
     picture = folder.path / "disorder.png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,6 +82,7 @@ def command(
     from alchemlip.relaxation import relax, relaxation_settings
     from alchemlip.report import describe_potential, describe_structure
     from alchemlip.results import ResultFolder
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     opt.refuse_scanned(scanned)
@@ -132,6 +132,7 @@ def command(
         if not no_relax:
             relaxed = relax(mixture, potential, chosen)
             mixture, converged = relaxed.mixture, relaxed.converged
+            write_exact_and_cif(mixture, folder.path, "relaxed")
         study = study_ordering(
             mixture,
             potential,
@@ -191,7 +192,7 @@ def _results(
 def _write_files(study: OrderingStudy, results: dict[str, Any], folder: ResultFolder) -> None:
     """Write the shells as a table and the ordered structures as CIFs."""
     from alchemlip.mixture import Mixture
-    from alchemlip.structure_files import write_structure
+    from alchemlip.structure_files import file_stem, write_structure
 
     rows = [
         {"pair": pair, **shell}
@@ -201,8 +202,8 @@ def _write_files(study: OrderingStudy, results: dict[str, Any], folder: ResultFo
     folder.write_csv("pair_interactions.csv", rows)
     (folder.path / "ordered").mkdir(exist_ok=True)
     for item in study.structures:
-        name = re.sub(r"[^A-Za-z0-9_+-]+", "_", item.name).strip("_")
-        write_structure(Mixture.from_atoms(item.atoms), folder.path / "ordered" / f"{name}.cif")
+        file = folder.path / "ordered" / f"{file_stem(item.name)}.cif"
+        write_structure(Mixture.from_atoms(item.atoms), file)
 
 
 def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:

@@ -42,7 +42,7 @@ def command(
     from alchemlip.relaxation import relax, relaxation_settings, space_group
     from alchemlip.report import describe_potential, describe_relaxation
     from alchemlip.results import ResultFolder
-    from alchemlip.structure_files import can_be_cif, write_structure
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
@@ -79,9 +79,7 @@ def command(
             result = relax(mixture, potential, chosen, on_step=on_step)
             record = describe_relaxation(result)
             record["space_group"] = space_group(result.mixture)
-            write_structure(result.mixture, folder.path / "relaxed.json")
-            if can_be_cif(result.mixture):
-                write_structure(result.mixture, folder.path / "relaxed.cif")
+            write_exact_and_cif(result.mixture, folder.path, "relaxed")
             folder.finish(record)
     show_record(folder.record["results"], title, folder.path)
     if not folder.record["results"]["converged"]:
