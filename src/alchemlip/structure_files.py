@@ -38,37 +38,18 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
     Raises:
         InputError: if the file cannot be read or holds no atoms.
     """
+    from ase import Atoms
+
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no structure file {str(path)!r}: check the path")
-    structure: Any = None
-    atoms: Any = None
+    parsed: Any = None
     notes: list[warnings.WarningMessage] = []
     try:
         # The parsers' warnings speak of their own internals.
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            if path.suffix.lower() == ".json":
-                data = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(data, dict) and "groups" in data:
-                    return Mixture.from_dict(data)
-                if isinstance(data, dict) and data.get("@class") in ("Structure", "Molecule"):
-                    from pymatgen import core
-
-                    structure = getattr(core, data["@class"]).from_dict(data)
-            if structure is not None:
-                pass
-            elif path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
-                from pymatgen.io.cif import CifParser
-
-                tolerance = 1e6 if normalise else 1.0 + SUM_TOLERANCE
-                parser = CifParser(path, occupancy_tolerance=tolerance)
-                structure = parser.parse_structures(primitive=False)[0]
-            else:
-                from ase.io import read
-
-                # Of several structures in a CIF the first counts, of a trajectory the last.
-                atoms = read(path, index=0 if path.suffix.lower() == ".cif" else -1)
+            parsed = _parsed(path, normalise)
     except InputError:
         raise
     except Exception as error:  # parsers raise anything at all on a damaged file
@@ -83,15 +64,39 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
             f"cannot read the structure file {str(path)!r} ({_reason(error)}): give a CIF, POSCAR "
             "or any file that ASE reads"
         ) from error
-    if structure is not None:
-        return mixture_from_structure(structure, normalise=normalise)
-    if not len(atoms):
+    if isinstance(parsed, Mixture):
+        return parsed
+    if not isinstance(parsed, Atoms):
+        return mixture_from_structure(parsed, normalise=normalise)
+    if not len(parsed):
         raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
-    if atoms.constraints:
+    if parsed.constraints:
         warnings.warn(
             f"the constraints in {str(path)!r} are not kept: every site may move", stacklevel=2
         )
-    return mixture_from_atoms(atoms)
+    return mixture_from_atoms(parsed)
+
+
+def _parsed(path: Path, normalise: bool) -> Any:
+    """Return a `Mixture`, pymatgen structure or ASE atoms, as the file's format gives them."""
+    if path.suffix.lower() == ".json":
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and "groups" in data:
+            return Mixture.from_dict(data)
+        if isinstance(data, dict) and data.get("@class") in ("Structure", "Molecule"):
+            from pymatgen import core
+
+            return getattr(core, data["@class"]).from_dict(data)
+    if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
+        from pymatgen.io.cif import CifParser
+
+        tolerance = 1e6 if normalise else 1.0 + SUM_TOLERANCE
+        parser = CifParser(path, occupancy_tolerance=tolerance)
+        return parser.parse_structures(primitive=False)[0]
+    from ase.io import read
+
+    # Of several structures in a CIF the first counts, of a trajectory the last.
+    return read(path, index=0 if path.suffix.lower() == ".cif" else -1)
 
 
 def write_structure(mixture: Mixture, path: str | Path) -> None:

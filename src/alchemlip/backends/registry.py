@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickletools
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import torch
 
 from alchemlip.backends import Backend, ModelCard
+from alchemlip.backends.plugins import load_factory, make_registered, package_of, registered
 from alchemlip.errors import InputError
 
 
@@ -24,6 +26,7 @@ class Entry:
         card: provenance, if the package is here.
         elements: symbols of the elements covered, where they can be told without a download.
         note: what else its use needs.
+        error: why it cannot be used although it is installed; one sentence.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Entry:
     card: ModelCard | None
     elements: tuple[str, ...]
     note: str = ""
+    error: str = ""
 
 
 def known_potentials() -> list[Entry]:
@@ -65,7 +69,26 @@ def known_potentials() -> list[Entry]:
         if name.startswith("mace-mh"):
             note += "; needs head= / --head"
         entries.append(Entry(name, here, "mace", card, (), note))
-    return entries
+    own = [entry.name for entry in entries]
+    return entries + [_registered_entry(name, items, own) for name, items in registered().items()]
+
+
+def _registered_entry(name: str, items: list[EntryPoint], own: list[str]) -> Entry:
+    """Return the line of a potential that another package brings."""
+    from alchemlip.species import species_symbol
+
+    package = " and ".join(package_of(item) for item in items)
+    try:
+        factory = load_factory(name, items, own)
+    except InputError as error:
+        return Entry(name, True, "", None, (), f"package {package}", str(error))
+    card = getattr(factory, "card", None)
+    numbers = getattr(factory, "numbers", None)
+    symbols: tuple[str, ...] = ()
+    if isinstance(numbers, frozenset | set | list | tuple | range):
+        symbols = tuple(species_symbol(int(number)) for number in sorted(numbers))
+    known = card if isinstance(card, ModelCard) else None
+    return Entry(name, True, "", known, symbols, f"package {package}")
 
 
 def make_backend(
@@ -89,12 +112,16 @@ def make_backend(
     canonical = sevennet.ALIASES.get(lower, chgnet.ALIASES.get(lower, lower))
     path = Path(name)
     kind = ""
+    others: dict[str, list[EntryPoint]] = {}
     if canonical in sevennet.BUNDLED:
         kind, name, path = "SevenNet", canonical, sevennet.bundled_file(canonical)
     elif canonical in chgnet.BUNDLED:
         kind, name, path = "CHGNet", canonical, chgnet.bundled_file(canonical)
     elif canonical in mace_files.RELEASED:
         kind, name, path = "MACE", canonical, mace_files.released_file(canonical)
+    elif lower in (others := registered()):
+        chosen = _only_variant(name, variant, modal, head)
+        return make_registered(lower, others[lower], device, dtype, chosen)
     elif path.is_file():
         kind = _kind(path)
         if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
@@ -103,7 +130,7 @@ def make_backend(
                 "trust its origin, pass trust=True (--trust-file)"
             )
     if not kind:
-        known = ", ".join((*sevennet.BUNDLED, *chgnet.BUNDLED, *mace_files.RELEASED))
+        known = ", ".join((*sevennet.BUNDLED, *chgnet.BUNDLED, *mace_files.RELEASED, *others))
         raise InputError(
             f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
             "path of a SevenNet or CHGNet checkpoint or of a MACE model"
@@ -122,6 +149,16 @@ def _variant(name: str) -> tuple[str, str | None]:
         return name, None
     name, _, variant = name.rpartition("@")
     return name, variant
+
+
+def _only_variant(
+    name: str, variant: str | None, modal: str | None, head: str | None
+) -> str | None:
+    """Return the variant that is named behind the name, as a fidelity or as a head."""
+    named = [value for value in (variant, modal, head) if value is not None]
+    if len(named) > 1:
+        raise InputError(f"the variant of {name!r} is given twice: write it behind the name alone")
+    return named[0] if named else None
 
 
 def _modal_and_head(
