@@ -21,6 +21,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
 from alchemlip.cli import main
@@ -405,6 +406,20 @@ def test_energy_of_a_cluster_has_no_cell(cli: Cli) -> None:
     assert cli("energy", "cluster.xyz").code == 0
     found = result("energy-cluster")["results"]
     assert not {*LATTICE, "pressure_GPa", "composition_gradient_eV"} & set(found)
+
+
+def test_a_squeezed_crystal_is_warned_of_once(cli: Cli) -> None:
+    atoms = read("salt.cif")
+    atoms.set_cell(0.5 * atoms.cell.array, scale_atoms=True)
+    atoms.write("squeezed.cif")
+    for _ in range(2):  # the second shows what the first found
+        outcome = cli("energy", "squeezed.cif")
+        assert outcome.code == 0
+        assert outcome.err.count("Warning: sites") == 1
+        assert "sum of their covalent radii" in outcome.err
+    (sentence,) = result("energy-squeezed")["warnings"]
+    assert "(Na)" in sentence
+    assert "warnings" not in result("energy-squeezed")["results"]
 
 
 def test_relax(cli: Cli) -> None:

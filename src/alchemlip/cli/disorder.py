@@ -12,6 +12,7 @@ from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
     from alchemlip.disorder.study import DisorderPoint
+    from alchemlip.results import ResultFolder
 
 
 def command(
@@ -100,7 +101,6 @@ def command(
     from alchemlip.disorder.study import disorder_settings, study_disorder, study_inputs
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
-    from alchemlip.structure_files import write_point_cifs
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
@@ -156,10 +156,7 @@ def command(
     fraction = len(mixture.group(name).sites) / mixture.n_sites
     results, curve = _results(finished, at, temperature, fraction)
     if not folder.finished:
-        named = [{"index": i, **point.record} for i, point in enumerate(finished)]
-        folder.write_csv("disorder.csv", [_table_row(row) for row in named])
-        write_point_cifs([point.mixture for point in finished], name, folder.path)
-        folder.finish(results, named)
+        _finish(folder, finished, name, results)
     title = f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})"
     picture = folder.path / "disorder.png"
     records = [point.record for point in finished]
@@ -179,7 +176,21 @@ def command(
         from alchemlip.plotting import plot_scan
 
         plot_scan(x, species, records, picture, title)
-    _show(console, finished, species, results, str(folder.path))
+    _show(console, finished, species, folder)
+
+
+def _finish(
+    folder: ResultFolder, finished: Sequence[DisorderPoint], name: str, results: dict[str, Any]
+) -> None:
+    """Write the table, the mixed cells as CIFs, and the record."""
+    from alchemlip.plausibility import distance_warnings
+    from alchemlip.structure_files import write_point_cifs
+
+    named = [{"index": i, **point.record} for i, point in enumerate(finished)]
+    folder.write_csv("disorder.csv", [_table_row(row) for row in named])
+    write_point_cifs([point.mixture for point in finished], name, folder.path)
+    told = [text for point in finished for text in distance_warnings(point.mixture)]
+    folder.finish(results, named, told)
 
 
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:
@@ -260,13 +271,14 @@ def _show(
     console: Any,
     finished: Sequence[DisorderPoint],
     species: Sequence[str],
-    results: dict[str, Any],
-    folder: str,
+    folder: ResultFolder,
 ) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from alchemlip.cli.show import warn_unconverged
+    from alchemlip.cli.show import show_warnings, warn_unconverged
+
+    results = folder.record["results"]
 
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
@@ -312,7 +324,8 @@ def _show(
         console.print(f"{entry['temperature_K']:g} K: miscibility gap {gaps}")
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points")
-    console.print(f"Results in [bold]{escape(folder)}[/bold]", highlight=False)
+    console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
+    show_warnings(folder.record)
 
 
 def _millielectronvolts(value: float | None) -> str:

@@ -74,11 +74,12 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
-    from alchemlip.cli.show import warn_unconverged
+    from alchemlip.cli.show import show_warnings, warn_unconverged
     from alchemlip.disorder.hessian import random_group
     from alchemlip.disorder.ordering_plots import plot_ordering
     from alchemlip.disorder.ordering_study import ordering_repeats, study_ordering
     from alchemlip.disorder.patterns import site_counts
+    from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relax, relaxation_settings
     from alchemlip.report import describe_potential, describe_structure
     from alchemlip.results import ResultFolder
@@ -150,10 +151,11 @@ def command(
             folder.path / "order.png",
             f"{structure.stem}, {name} sites ({potential.name})",
         )
-        folder.finish(results)
+        folder.finish(results, warnings=distance_warnings(mixture))
     show(study, results, console)
     if not converged:
         warn_unconverged("the mixed cell")
+    show_warnings(folder.record)
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
 
 
