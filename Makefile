@@ -14,14 +14,14 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,report,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,report,phonons,test]'
 	touch $@
 
 ## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
 setup-icet: .venv/.icet
 
 .venv/.icet: .venv/.installed
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,report,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,report,phonons,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use

@@ -20,6 +20,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
 from alchemlip.cli import INTERRUPTED, main
@@ -406,6 +407,20 @@ def test_energy_of_a_cluster_has_no_cell(cli: Cli) -> None:
     assert not {*LATTICE, "pressure_GPa", "composition_gradient_eV"} & set(found)
 
 
+def test_a_squeezed_crystal_is_warned_of_once(cli: Cli) -> None:
+    atoms = read("salt.cif")
+    atoms.set_cell(0.5 * atoms.cell.array, scale_atoms=True)
+    atoms.write("squeezed.cif")
+    for _ in range(2):  # the second shows what the first found
+        outcome = cli("energy", "squeezed.cif")
+        assert outcome.code == 0
+        assert outcome.err.count("Warning: sites") == 1
+        assert "sum of their covalent radii" in outcome.err
+    (sentence,) = result("energy-squeezed")["warnings"]
+    assert "(Na)" in sentence
+    assert "warnings" not in result("energy-squeezed")["results"]
+
+
 def test_relax(cli: Cli) -> None:
     """Partial occupancies survive in the relaxed structure, exactly in its JSON."""
     outcome = cli("relax", *SALT, *LOOSE, "--keep-symmetry")
@@ -453,6 +468,11 @@ def test_scan(cli: Cli) -> None:
     rows = Path("scan-salt/scan.csv").read_text().splitlines()
     assert len(rows) == 4
     assert {"x_Na:Na", "x_Na:K", "a_A", "gradient_Na:K_eV"} <= set(rows[0].split(","))
+    names = sorted(file.name for file in Path("scan-salt/structures").iterdir())
+    assert names == ["0-Na1.cif", "1-Na0.5K0.5.cif", "2-K1.cif"]
+    middle = read_structure("scan-salt/structures/1-Na0.5K0.5.cif")
+    assert middle.occupancies().count({"K": 0.5, "Na": 0.5}) == 1
+    assert abs(np.linalg.det(middle.cell)) == pytest.approx(points[1]["volume_A3"], rel=1e-9)
     assert Path("scan-salt/scan.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

@@ -48,6 +48,7 @@ def test_one_composition(cli: Cli, potential: AlchemicalPotential) -> None:  # n
     free = entry["free_energy_of_mixing_eV_per_atom"][1]
     assert free == pytest.approx(values["mixing_energy_eV_per_atom"] + ideal, abs=1e-9)
     assert Path("one/disorder.png").stat().st_size > 5000
+    assert len(list(Path("one/structures").glob("*.cif"))) == 3
     assert Path("one/disorder.csv").read_text().count("\n") == 4
     assert record["inputs"]["temperatures_K"] == [300.0]
     again = cli(*ALLOY, "--at", "0.25", "--temperature", "300", "--out", "one")

@@ -29,7 +29,7 @@ from pymatgen.core import (
 from alchemlip import Group, InputError, Mixture, read_structure, write_structure
 from alchemlip.nodes import PURE
 from alchemlip.species import VACANCY, check_weights, species_number, species_symbol
-from alchemlip.structure_files import can_be_cif
+from alchemlip.structure_files import can_be_cif, write_point_cifs
 from crystals import example
 
 # ---------------------------------------------------------------------- random mixtures
@@ -529,10 +529,8 @@ def test_atoms_show_the_most_abundant_species_and_mean_masses(doped: Mixture) ->
     atoms = doped.to_atoms()
     assert str(atoms.symbols) == "Zr2CeZrO8"
     assert atoms.get_masses()[0] == pytest.approx((140.116 + 2 * 91.224) / 3)
-    assert atoms.info["occupancy"][str(atoms.arrays["spacegroup_kinds"][5])] == {
-        "O": 0.9,
-        "Va": 0.1,
-    }
+    # ASE's convention: a vacancy is what is missing to 1.
+    assert atoms.info["occupancy"][str(atoms.arrays["spacegroup_kinds"][5])] == {"O": 0.9}
 
 
 @pytest.mark.parametrize("repeats", [(1, 1, 1), (2, 1, 2)])
@@ -819,6 +817,71 @@ def test_cif_round_trip(tmp_path: Path, structure: str, composition: dict[Any, A
     np.testing.assert_allclose(
         abs(np.linalg.det(again.cell)), abs(np.linalg.det(mixture.cell)), rtol=1e-9
     )
+
+
+def test_labels_alone_name_the_elements_of_a_cif(tmp_path: Path) -> None:
+    """Old files have no type symbols: Ce1 and O2- say the element."""
+    text = OXIDE_CIF.replace("_atom_site_type_symbol\n", "")
+    text = text.replace("Ce1 Ce4+", "Ce1").replace("Zr1 Zr4+", "Zr1").replace("O1 O2-", "O2-")
+    (tmp_path / "labels.cif").write_text(text.format(ce="0.7", zr="0.3", o="0.95"))
+    (tmp_path / "types.cif").write_text(OXIDE_CIF.format(ce="0.7", zr="0.3", o="0.95"))
+    by_label, by_type = (read_structure(tmp_path / f"{n}.cif") for n in ("labels", "types"))
+    assert by_label.occupancies() == by_type.occupancies()
+
+
+def test_json_of_a_pymatgen_structure(doped: Mixture, tmp_path: Path) -> None:
+    structure = doped.to_structure()
+    structure.to(filename=str(tmp_path / "structure.json"))
+    again = read_structure(tmp_path / "structure.json")
+    for old, new in zip(doped.occupancies(), again.occupancies(), strict=True):
+        assert new == pytest.approx(old, abs=1e-12)
+    np.testing.assert_allclose(again.positions, doped.positions, atol=1e-9)
+
+
+def test_ase_itself_writes_a_cif_with_vacancies(doped: Mixture, tmp_path: Path) -> None:
+    """ASE's convention has no vacancy: it is what the occupancies leave to 1."""
+    doped.to_atoms().write(tmp_path / "by_ase.cif")
+    again = read_structure(tmp_path / "by_ase.cif")
+    assert again.n_atoms == pytest.approx(doped.n_atoms, abs=1e-3)  # ASE writes four digits
+    for (_, old), (_, new) in zip(by_place(doped), by_place(again), strict=True):
+        assert new == pytest.approx(old, abs=1e-4)
+
+
+def test_labels_of_end_states_survive_every_format_that_keeps_them(tmp_path: Path) -> None:
+    """Components may have any name; with a vacancy, and several groups."""
+    ends = {"A": bulk("NaCl", "rocksalt", 5.6), "1": Atoms("KX", positions=np.zeros((2, 3)))}
+    pair = Mixture.from_end_states(ends, {"A": 0.3, "1": 0.7}, name="x y")
+    for ending in ("json", "extxyz"):
+        write_structure(pair, tmp_path / f"pair.{ending}")
+        again = read_structure(tmp_path / f"pair.{ending}")
+        assert groups_of(again) == groups_of(pair)
+        assert again.composition_by_group == {"x y": {"A": 0.3, "1": 0.7}}
+    write_structure(pair, tmp_path / "pair.cif")
+    occupancies = read_structure(tmp_path / "pair.cif").occupancies()
+    assert occupancies == [
+        pytest.approx({"K": 0.7, "Na": 0.3}),
+        pytest.approx({"Va": 0.7, "Cl": 0.3}),
+    ]
+
+
+def test_vacancies_listed_as_atoms_are_not_vanadium(tmp_path: Path) -> None:
+    text = OXIDE_CIF.format(ce="0.7", zr="0.3", o="0.9") + "Va1 Va 0.25 0.25 0.25 0.1\n"
+    (tmp_path / "va.cif").write_text(text)
+    with pytest.raises(InputError, match="lists vacancies"):
+        read_structure(tmp_path / "va.cif")
+
+
+def test_cifs_of_a_series_are_named_by_composition(tmp_path: Path) -> None:
+    """The wholly vacant end fits into no CIF."""
+    salt = Mixture.from_elements(bulk("NaCl", "rocksalt", 5.6), {"Cl": "Cl0.5Va0.5"})
+    series = [salt.with_composition("Cl", [1 - x, x]) for x in (0.0, 0.25, 1.0)]
+    write_point_cifs(series, "Cl", tmp_path)
+    assert sorted(file.name for file in (tmp_path / "structures").iterdir()) == [
+        "0-Cl1.cif",
+        "1-Cl0.75Va0.25.cif",
+    ]
+    again = read_structure(tmp_path / "structures" / "1-Cl0.75Va0.25.cif")
+    assert again.n_atoms == pytest.approx(1.75)
 
 
 def test_what_a_cif_cannot_hold(oxide: Atoms, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_brass(
     with (folder / "order-brass" / "pair_interactions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["J_meV"]) == pytest.approx(shells[0]["J_meV"])
+    assert (folder / "order-brass" / "relaxed.cif").is_file()
     ordered = read(folder / "order-brass" / "ordered" / "B2.cif")
     assert sorted(ordered.get_chemical_symbols()) == ["Cu", "Zn"]
     assert (folder / "order-brass" / "order.png").stat().st_size > 10_000

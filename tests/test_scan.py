@@ -297,10 +297,10 @@ def test_a_damaged_line_is_not_guessed_at(potential: AlchemicalPotential, finish
 def test_a_finished_scan_is_read_and_not_run(
     potential: AlchemicalPotential, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {path: path.read_bytes() for path in finished.iterdir()}
+    before = {path: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     monkeypatch.setattr("alchemlip.scanning.relax_many", lambda *_, **__: fail())
     points = scan(CU_AU, potential, points=3, folder=finished, settings=QUICK)
-    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+    assert {path: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
     record = json.loads((finished / "result.json").read_text())
     assert [{"index": point.index, **point.record} for point in points] == record["points"]
 
@@ -317,11 +317,19 @@ def test_a_finished_scan_is_read_and_not_run(
 def test_a_folder_of_another_run_is_refused_and_untouched(
     potential: AlchemicalPotential, finished: Path, changes: dict[str, Any], words: str
 ) -> None:
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished.iterdir()}
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in finished.iterdir()
+        if path.is_file()
+    }
     arguments: dict[str, Any] = {"mixture": CU_AU, "points": 3, "settings": QUICK} | changes
     with pytest.raises(InputError, match=rf"belongs to another run \(it was made with {words}"):
         scan(potential=potential, folder=finished, **arguments)
-    after_ = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished.iterdir()}
+    after_ = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in finished.iterdir()
+        if path.is_file()
+    }
     assert after_ == before
 
 

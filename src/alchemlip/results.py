@@ -132,14 +132,25 @@ class ResultFolder:
         return self._record
 
     def finish(
-        self, results: Mapping[str, Any], points: Sequence[Mapping[str, Any]] | None = None
+        self,
+        results: Mapping[str, Any],
+        points: Sequence[Mapping[str, Any]] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Complete ``result.json``."""
+        """Complete ``result.json``.
+
+        Args:
+            results: flat.
+            points: of a scan.
+            warnings: sentences about what not to trust; repeated ones are kept once.
+        """
         self._record["status"] = "finished"
         self._record["ended"] = now()
         self._record["results"] = finite(dict(results))
         if points is not None:
             self._record["points"] = [dict(point) for point in points]
+        if warnings:
+            self._record["warnings"] = list(dict.fromkeys(warnings))
         self._write()
         self.close()
 

@@ -21,9 +21,11 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
+from alchemlip.plausibility import distance_warnings, spread_warnings
 from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax_many
 from alchemlip.report import describe_potential, describe_relaxation, flat_row
 from alchemlip.results import ResultFolder, fingerprint
+from alchemlip.structure_files import write_point_cifs
 
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
@@ -167,7 +169,10 @@ def scan(
     finished = with_mixing_energy(done, grid)
     if store and not store.finished:
         _write_table(store, finished)
-        store.finish(scan_summary(finished), [_named(point) for point in finished])
+        write_point_cifs([point.mixture for point in finished], name, store.path)
+        told = [text for point in finished for text in distance_warnings(point.mixture)]
+        told += spread_warnings([point.record for point in finished])
+        store.finish(scan_summary(finished), [_named(point) for point in finished], told)
     return ScanResult(finished)
 
 

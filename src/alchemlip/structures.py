@@ -141,7 +141,8 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
         key = (group.name if group else "", species, tuple(occupancy))
         kind = known.setdefault(key, len(known))
         kinds[site] = kind
-        occupancies[str(kind)] = dict(occupancy)
+        # ASE's convention knows no vacancy, which is what is missing to 1.
+        occupancies[str(kind)] = {s: p for s, p in occupancy.items() if s != VACANCY}
         numbers[site] = species_number(max(occupancy, key=lambda s: (occupancy[s], s)))
         if group is not None:
             details[str(kind)] = {
@@ -281,7 +282,7 @@ def _groups_with_details(
         for symbol, weight in zip(note["species"], note["composition"], strict=True):
             expected[symbol] = expected.get(symbol, 0.0) + float(weight)
         given = table[kind]
-        names = set(expected) | set(given)
+        names = (set(expected) | set(given)) - {VACANCY}
         if any(abs(expected.get(s, 0.0) - given.get(s, 0.0)) > SUM_TOLERANCE for s in names):
             raise InputError(
                 f'atoms.info["{OCCUPANCY}"] and atoms.info["{GROUPS}"] disagree about site '

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickletools
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from alchemlip.backends import Backend, ModelCard
-from alchemlip.backends.names import ALIASES, CHGNET, MACE, SEVENNET, closest_names
+from alchemlip.backends.names import ALIASES, CHGNET, MACE, SEVENNET, closest_names, known_names
+from alchemlip.backends.plugins import load_factory, make_registered, package_of, registered
 from alchemlip.errors import InputError
 
 
@@ -26,6 +28,7 @@ class Entry:
         card: provenance, if the package is here.
         elements: symbols of the elements covered, where they can be told without a download.
         note: what else its use needs.
+        error: why it cannot be used although it is installed; one sentence.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Entry:
     card: ModelCard | None
     elements: tuple[str, ...]
     note: str = ""
+    error: str = ""
 
 
 def known_potentials() -> list[Entry]:
@@ -67,7 +71,26 @@ def known_potentials() -> list[Entry]:
         if name.startswith("mace-mh"):
             note += "; needs head= / --head"
         entries.append(Entry(name, here, "mace", card, (), note))
-    return entries
+    own = [entry.name for entry in entries]
+    return entries + [_registered_entry(name, items, own) for name, items in registered().items()]
+
+
+def _registered_entry(name: str, items: list[EntryPoint], own: list[str]) -> Entry:
+    """Return the line of a potential that another package brings."""
+    from alchemlip.species import species_symbol
+
+    package = " and ".join(package_of(item) for item in items)
+    try:
+        factory = load_factory(name, items, own)
+    except InputError as error:
+        return Entry(name, True, "", None, (), f"package {package}", str(error))
+    card = getattr(factory, "card", None)
+    numbers = getattr(factory, "numbers", None)
+    symbols: tuple[str, ...] = ()
+    if isinstance(numbers, frozenset | set | list | tuple | range):
+        symbols = tuple(species_symbol(int(number)) for number in sorted(numbers))
+    known = card if isinstance(card, ModelCard) else None
+    return Entry(name, True, "", known, symbols, f"package {package}")
 
 
 def make_backend(
@@ -86,6 +109,12 @@ def make_backend(
     """
     from alchemlip.backends import chgnet, mace, sevennet
 
+    plain, variant = _variant(name)
+    lower = plain.lower()
+    others = registered()
+    if lower in others and ALIASES.get(lower, lower) not in known_names():
+        chosen = _only_variant(plain, variant, modal, head)
+        return make_registered(lower, others[lower], device, dtype, chosen)
     found = _resolve(name, trust)
     modal, head = _modal_and_head(found.kind, found.name, found.variant, modal, head)
     if found.kind == "SevenNet":
@@ -161,6 +190,16 @@ def _variant(name: str) -> tuple[str, str | None]:
         return name, None
     name, _, variant = name.rpartition("@")
     return name, variant
+
+
+def _only_variant(
+    name: str, variant: str | None, modal: str | None, head: str | None
+) -> str | None:
+    """Return the variant that is named behind the name, as a fidelity or as a head."""
+    named = [value for value in (variant, modal, head) if value is not None]
+    if len(named) > 1:
+        raise InputError(f"the variant of {name!r} is given twice: write it behind the name alone")
+    return named[0] if named else None
 
 
 def _modal_and_head(

@@ -108,12 +108,14 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
+    from alchemlip.cli.show import show_warnings
     from alchemlip.design import DesignPoint, design, design_inputs
     from alchemlip.design_plots import plot_design, plot_trail
+    from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.report import describe_structure
     from alchemlip.results import ResultFolder
-    from alchemlip.structure_files import can_be_cif, write_structure
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
@@ -169,9 +171,7 @@ def command(
             on_point=on_point,
         )
         with folder.noting_failure():
-            write_structure(result.mixture, folder.path / "designed.json")
-            if can_be_cif(result.mixture):
-                write_structure(result.mixture, folder.path / "designed.cif")
+            write_exact_and_cif(result.mixture, folder.path, "designed")
             rows = [
                 {
                     **dict(zip(mixture.component_labels, point.x.tolist(), strict=True)),
@@ -216,15 +216,16 @@ def command(
                     kind="sqs" if supercell_kind == "sqs" else "random",
                     settings=relaxing,
                 )
-                write_structure(check.structure, folder.path / "supercell.json")
+                write_exact_and_cif(check.structure, folder.path, "supercell")
                 record |= {
                     "supercell_composition": check.composition,
                     "supercell_predicted_property": check.predicted,
                     "supercell_property": check.obtained,
                     "supercell_converged": check.converged,
                 }
-            folder.finish(record)
+            folder.finish(record, warnings=distance_warnings(result.mixture))
     _show(folder.record["results"], console)
+    show_warnings(folder.record)
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
 
 

@@ -12,6 +12,7 @@ from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
     from alchemlip.disorder.study import DisorderPoint
+    from alchemlip.results import ResultFolder
 
 
 def command(
@@ -178,9 +179,7 @@ def command(
     fraction = len(mixture.group(name).sites) / mixture.n_sites
     results, curve = _results(finished, at, temperature, fraction)
     if not folder.finished:
-        named = [{"index": i, **point.record} for i, point in enumerate(finished)]
-        folder.write_csv("disorder.csv", [_table_row(row) for row in named])
-        folder.finish(results, named)
+        _finish(folder, finished, name, results)
     title = f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})"
     picture = folder.path / "disorder.png"
     records = [point.record for point in finished]
@@ -200,7 +199,21 @@ def command(
         from alchemlip.plotting import plot_scan
 
         plot_scan(x, species, records, picture, title)
-    _show(console, finished, species, results, str(folder.path))
+    _show(console, finished, species, folder)
+
+
+def _finish(
+    folder: ResultFolder, finished: Sequence[DisorderPoint], name: str, results: dict[str, Any]
+) -> None:
+    """Write the table, the mixed cells as CIFs, and the record."""
+    from alchemlip.plausibility import distance_warnings
+    from alchemlip.structure_files import write_point_cifs
+
+    named = [{"index": i, **point.record} for i, point in enumerate(finished)]
+    folder.write_csv("disorder.csv", [_table_row(row) for row in named])
+    write_point_cifs([point.mixture for point in finished], name, folder.path)
+    told = [text for point in finished for text in distance_warnings(point.mixture)]
+    folder.finish(results, named, told)
 
 
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:
@@ -322,13 +335,14 @@ def _show(
     console: Any,
     finished: Sequence[DisorderPoint],
     species: Sequence[str],
-    results: dict[str, Any],
-    folder: str,
+    folder: ResultFolder,
 ) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from alchemlip.cli.show import warn_unconverged
+    from alchemlip.cli.show import show_warnings, warn_unconverged
+
+    results = folder.record["results"]
 
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
@@ -381,7 +395,8 @@ def _show(
         console.print(f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps}")
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points")
-    console.print(f"Results in [bold]{escape(folder)}[/bold]", highlight=False)
+    console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
+    show_warnings(folder.record)
 
 
 def _millielectronvolts(value: float | None) -> str:

@@ -28,18 +28,24 @@ def command(
     table.add_column(overflow="fold")
     for entry in entries:
         card = entry.card
-        if card is None:
+        if entry.error:
+            table.add_row(escape(entry.name), escape(entry.error))
+            continue
+        if not entry.installed:
             remedy = f"not installed: pip install 'alchemlip[{entry.extra}]'"
             table.add_row(escape(entry.name), escape(remedy))
             continue
-        lines = [card.kind, f"weights: {card.weights}", f"licence: {card.licence}"]
-        if card.sha256:
+        lines = []
+        if card is not None:
+            lines = [card.kind, f"weights: {card.weights}", f"licence: {card.licence}"]
+        if card is not None and card.sha256:
             lines.append(f"sha256: {card.sha256}")
         if entry.elements:
             lines.append(f"{len(entry.elements)} elements: {' '.join(entry.elements)}")
         if entry.note:
             lines.append(entry.note)
-        lines.append(f"cite: {card.reference}")
+        if card is not None:
+            lines.append(f"cite: {card.reference}")
         table.add_row(f"[bold]{escape(entry.name)}[/bold]", escape("\n".join(lines)))
     console = Console()
     console.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,14 +76,16 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
-    from alchemlip.cli.show import warn_unconverged
+    from alchemlip.cli.show import show_warnings, warn_unconverged
     from alchemlip.disorder.hessian import random_group
     from alchemlip.disorder.ordering_plots import plot_ordering
     from alchemlip.disorder.ordering_study import ordering_repeats, study_ordering
     from alchemlip.disorder.patterns import site_counts
+    from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relax, relaxation_settings
     from alchemlip.report import describe_potential, describe_structure
     from alchemlip.results import ResultFolder
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     opt.refuse_scanned(scanned)
@@ -137,6 +138,7 @@ def command(
         if not no_relax:
             relaxed = relax(mixture, potential, chosen)
             mixture, converged = relaxed.mixture, relaxed.converged
+            write_exact_and_cif(mixture, folder.path, "relaxed")
         study = study_ordering(
             mixture,
             potential,
@@ -154,10 +156,11 @@ def command(
             folder.path / "order.png",
             f"{structure.stem}, {name} sites ({potential.name})",
         )
-        folder.finish(results)
+        folder.finish(results, warnings=distance_warnings(mixture))
     show(study, results, console)
     if not converged:
         warn_unconverged("the mixed cell")
+    show_warnings(folder.record)
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
 
 
@@ -196,7 +199,7 @@ def _results(
 def _write_files(study: OrderingStudy, results: dict[str, Any], folder: ResultFolder) -> None:
     """Write the shells as a table and the ordered structures as CIFs."""
     from alchemlip.mixture import Mixture
-    from alchemlip.structure_files import write_structure
+    from alchemlip.structure_files import file_stem, write_structure
 
     rows = [
         {"pair": pair, **shell}
@@ -206,8 +209,8 @@ def _write_files(study: OrderingStudy, results: dict[str, Any], folder: ResultFo
     folder.write_csv("pair_interactions.csv", rows)
     (folder.path / "ordered").mkdir(exist_ok=True)
     for item in study.structures:
-        name = re.sub(r"[^A-Za-z0-9_+-]+", "_", item.name).strip("_")
-        write_structure(Mixture.from_atoms(item.atoms), folder.path / "ordered" / f"{name}.cif")
+        file = folder.path / "ordered" / f"{file_stem(item.name)}.cif"
+        write_structure(Mixture.from_atoms(item.atoms), file)
 
 
 def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:

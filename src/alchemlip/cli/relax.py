@@ -38,12 +38,13 @@ def command(
     """
     from rich.console import Console
 
-    from alchemlip.cli.show import show_record, warn_unconverged
+    from alchemlip.cli.show import show_record, show_warnings, warn_unconverged
+    from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relax, relaxation_settings, space_group
     from alchemlip.report import describe_potential, describe_relaxation
     from alchemlip.results import ResultFolder
     from alchemlip.step_log import STEPS, StepLog
-    from alchemlip.structure_files import can_be_cif, write_structure
+    from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
@@ -95,10 +96,9 @@ def command(
             result = relax(mixture, potential, chosen, on_step=on_step)
             record = describe_relaxation(result)
             record["space_group"] = space_group(result.mixture)
-            write_structure(result.mixture, folder.path / "relaxed.json")
-            if can_be_cif(result.mixture):
-                write_structure(result.mixture, folder.path / "relaxed.cif")
-            folder.finish(record)
+            write_exact_and_cif(result.mixture, folder.path, "relaxed")
+            folder.finish(record, warnings=distance_warnings(result.mixture))
     show_record(folder.record["results"], title, folder.path)
+    show_warnings(folder.record)
     if not folder.record["results"]["converged"]:
         warn_unconverged("the relaxation")

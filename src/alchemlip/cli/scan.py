@@ -48,7 +48,7 @@ def command(
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
-    from alchemlip.cli.show import warn_unconverged
+    from alchemlip.cli.show import show_warnings, warn_unconverged
     from alchemlip.plotting import plot_scan
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
@@ -120,5 +120,6 @@ def command(
     )
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points (marked in the picture)")
+    show_warnings(folder.record)
     place = f"Results in [bold]{escape(str(folder.path))}[/bold], picture {escape(str(picture))}"
     console.print(place, highlight=False)

@@ -58,3 +58,15 @@ def warn_unconverged(what: str) -> None:
         f"[yellow]Not converged: {what} ran out of steps; raise --max-steps, or relax --fmax and "
         "--smax.[/yellow]"
     )
+
+
+def show_warnings(record: Mapping[str, Any]) -> None:
+    """Print what ``result.json`` says should not be trusted.
+
+    Args:
+        record: the content of ``result.json``.
+    """
+    for sentence in record.get("warnings", ()):
+        Console(stderr=True).print(
+            f"[yellow]Warning: {escape(sentence)}.[/yellow]", highlight=False, soft_wrap=True
+        )
