@@ -5,7 +5,7 @@ BIN_MACE := .venv-mace/bin
 BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-icet setup-mace setup-torch-sim demo docs test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
+.PHONY: setup setup-icet setup-mace setup-torch-sim demo docs browser test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
 	benchmark-torch-sim validate wheel-check clean
 
 ## setup: a virtual environment with pinned versions of everything
@@ -52,7 +52,7 @@ demo: setup
 ## docs: the site, docs/_build/html/index.html; a warning is an error
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs . docs/_build/html
-	$(BIN)/python -m pytest tests/test_site.py
+	$(BIN)/python -m pytest -m browser tests/test_site.py
 
 .venv/.docs: .venv/.installed
 	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,docs,test]'
@@ -70,6 +70,10 @@ types: setup
 
 unit: setup-icet
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+## browser: reports in a headless Chromium, which must be installed (a minute)
+browser: setup
+	$(BIN)/python -m pytest -m browser tests/test_report_browser.py
 
 ## unit-mace: the suite of every potential, over MACE models with random and with trained weights
 unit-mace: setup-mace

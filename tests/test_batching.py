@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from concurrent.futures import CancelledError
 from contextlib import redirect_stdout
@@ -203,10 +204,12 @@ def test_streams_and_filters_stay_with_their_run(potential: AlchemicalPotential)
 
 
 def test_a_shutdown_ends_runs_as_if_interrupted(potential: AlchemicalPotential) -> None:
+    started: list[int] = []
     cleaned: list[int] = []
     executor = BatchExecutor(most_runs=2)
 
     def endless(number: int) -> None:
+        started.append(number)
         try:
             while True:
                 potential.evaluate(salt())
@@ -214,8 +217,8 @@ def test_a_shutdown_ends_runs_as_if_interrupted(potential: AlchemicalPotential) 
             cleaned.append(number)
 
     futures = [executor.submit(endless, number) for number in range(3)]
-    while not futures[1].running():
-        pass
+    while len(started) < 2:
+        time.sleep(0.001)
     executor.shutdown(cancel_futures=True)
     assert sorted(cleaned) == [0, 1]
     assert all(isinstance(future.exception(), BatchEndedError) for future in futures[:2])

@@ -126,8 +126,12 @@ def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.Monke
             _thread.interrupt_main()  # Ctrl-C
 
     monkeypatch.setattr(RunRecord, "checkpoint", ends)
-    with pytest.raises(KeyboardInterrupt):
-        done("stopped", lanes_of_batches(0, 0), 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            done("stopped", lanes_of_batches(0, 0), 0)
+    finally:
+        signal.signal(signal.SIGINT, before)
     monkeypatch.setattr(RunRecord, "checkpoint", checkpoint)
     stopped = CampaignFolder("stopped")
     attempts = [stopped.attempts(run.name) for run in runs_of(VACANCIES)]

@@ -15,6 +15,7 @@ from alchemlip.reporting import write_report
 from browsers import Opened, chromium, pages
 from report_runs import switching_run
 
+pytestmark = pytest.mark.browser
 PATIENCE_MS = 120_000
 CAMERA = "() => document.getElementById('plot-structure')._fullLayout.scene.camera.eye"
 

@@ -13,6 +13,7 @@ import pytest
 
 from browsers import Opened, chromium, pages
 
+pytestmark = pytest.mark.browser
 SITE = Path(__file__).parent.parent / "docs" / "_build" / "html"
 if not (SITE / "index.html").exists():
     pytest.skip("the site is not built: make docs", allow_module_level=True)
