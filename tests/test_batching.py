@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
+import threading
 import warnings
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import redirect_stdout
+from contextvars import copy_context
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ase.filters import FrechetCellFilter
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
+from ase.parallel import DummyMPI, world
 
 from alchemlip import AlchemicalCalculator, AlchemicalPotential, Mixture, load_potential
 from alchemlip.batch_memory import PassSize
@@ -204,21 +207,20 @@ def test_streams_and_filters_stay_with_their_run(potential: AlchemicalPotential)
 
 
 def test_a_shutdown_ends_runs_as_if_interrupted(potential: AlchemicalPotential) -> None:
-    started: list[int] = []
     cleaned: list[int] = []
+    begun = [threading.Event() for _ in range(3)]
     executor = BatchExecutor(most_runs=2)
 
     def endless(number: int) -> None:
-        started.append(number)
         try:
             while True:
+                begun[number].set()
                 potential.evaluate(salt())
         finally:
             cleaned.append(number)
 
     futures = [executor.submit(endless, number) for number in range(3)]
-    while len(started) < 2:
-        time.sleep(0.001)
+    assert begun[1].wait(30.0)
     executor.shutdown(cancel_futures=True)
     assert sorted(cleaned) == [0, 1]
     assert all(isinstance(future.exception(), BatchEndedError) for future in futures[:2])
@@ -226,6 +228,149 @@ def test_a_shutdown_ends_runs_as_if_interrupted(potential: AlchemicalPotential) 
         futures[2].result()
     with pytest.raises(RuntimeError, match="after shutdown"):
         executor.submit(endless, 4)
+
+
+def test_ctrl_c_ends_all_runs(potential: AlchemicalPotential) -> None:
+    """Nothing goes on behind the back of who stopped it."""
+    ended: list[int] = []
+
+    def endless(number: int) -> None:
+        try:
+            for step in range(10_000):
+                potential.evaluate(salt())
+                if number == 0 and step == 5:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        finally:
+            ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_together([lambda n=n: endless(n) for n in range(3)])
+    assert sorted(ended) == [0, 1, 2]
+    ended.clear()
+    with pytest.raises(KeyboardInterrupt), BatchExecutor() as executor:
+        executor.submit(endless, 1)
+        raise KeyboardInterrupt
+    assert len(ended) <= 1  # none, if it had not begun
+
+
+def test_a_failure_of_the_executor_reaches_every_future(
+    potential: AlchemicalPotential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a device that does not say how much memory it has."""
+
+    def broken(self: PassSize, mixtures: Any) -> bool:
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(PassSize, "fits", broken)
+    with BatchExecutor() as executor:
+        futures = [executor.submit(ase_relaxation, salt(), potential) for _ in range(3)]
+        for future in futures:
+            with pytest.raises(RuntimeError, match="device lost"):
+                future.result(timeout=30.0)
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            executor.submit(ase_relaxation, salt(), potential)
+
+
+def test_a_run_without_a_thread_fails_alone(
+    potential: AlchemicalPotential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def limited(self: threading.Thread) -> None:
+        if self.name == "batched run" and not refused:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    refused: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with BatchExecutor() as executor:
+        futures = [executor.submit(potential.evaluate, salt()) for _ in range(2)]
+        with pytest.raises(RuntimeError, match="new thread"):
+            futures[0].result(timeout=30.0)
+        assert np.isfinite(futures[1].result(timeout=30.0).energy)
+
+
+def test_threads_of_a_run_evaluate_by_themselves(potential: AlchemicalPotential) -> None:
+    """Also those that inherit its context, as asyncio.to_thread makes them."""
+    expected = potential.evaluate(salt()).energy
+
+    def run() -> list[float]:
+        context = copy_context()
+        with ThreadPoolExecutor(2) as pool:
+            inner = [pool.submit(context.copy().run, potential.evaluate, salt()) for _ in "ab"]
+            here = potential.evaluate(salt()).energy
+            return [here, *(future.result(timeout=30.0).energy for future in inner)]
+
+    with BatchExecutor() as executor:
+        futures = [executor.submit(run) for _ in range(2)]
+        for future in futures:
+            assert future.result(timeout=60.0) == pytest.approx([expected] * 3)
+
+
+def test_batches_within_batches(potential: AlchemicalPotential) -> None:
+    expected = potential.evaluate(salt()).energy
+
+    def outer() -> list[float]:
+        found = run_together([lambda: potential.evaluate(salt()).energy] * 2)
+        return [*found, potential.evaluate(salt()).energy]
+
+    assert run_together([outer] * 2) == [pytest.approx([expected] * 3)] * 2
+
+
+def test_a_run_cannot_wait_for_its_own_executor(potential: AlchemicalPotential) -> None:
+    with BatchExecutor() as executor:
+        future = executor.submit(executor.shutdown)
+        with pytest.raises(RuntimeError, match="cannot wait for its own executor"):
+            future.result(timeout=30.0)
+
+
+def test_callbacks_of_futures_may_evaluate(potential: AlchemicalPotential) -> None:
+    found: list[float] = []
+    with BatchExecutor() as executor:
+        future = executor.submit(lambda: [potential.evaluate(salt()).energy for _ in range(3)])
+        future.add_done_callback(lambda _: found.append(potential.evaluate(salt()).energy))
+    assert found == pytest.approx(future.result()[:1])
+
+
+def test_waiting_for_cancelled_runs_ends(potential: AlchemicalPotential) -> None:
+    executor = BatchExecutor(most_runs=1)
+    begun = threading.Event()
+
+    def endless() -> None:
+        begun.set()
+        while True:
+            potential.evaluate(salt())
+
+    futures = [executor.submit(endless) for _ in range(2)]
+    assert begun.wait(30.0)
+    executor.shutdown(wait=False, cancel_futures=True)
+    _, left = wait(futures, timeout=30.0)
+    assert not left
+    assert futures[1].cancelled()
+
+
+def test_recorded_warnings_and_ase_world_stay_with_their_run(
+    potential: AlchemicalPotential,
+) -> None:
+    """Runs that end in the order in which they began leave everything as it was."""
+    before = warnings.showwarning, warnings._showwarnmsg_impl, world.comm
+
+    def run(number: int) -> list[str]:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            mine, old = DummyMPI(), world.comm
+            world.comm = mine
+            for _ in range(2 + number):
+                potential.evaluate(salt())
+                warnings.warn(f"of run {number}", stacklevel=1)
+                assert world.comm is mine
+            world.comm = old
+        return sorted({str(item.message) for item in told})
+
+    together = run_together([lambda n=n: run(n) for n in range(3)])
+    assert together == [[f"of run {n}"] for n in range(3)]
+    assert (warnings.showwarning, warnings._showwarnmsg_impl, world.comm) == before
 
 
 class TestPassSize:

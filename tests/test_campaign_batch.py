@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import _thread
 import os
+import pickle
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -13,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
-from alchemlip import AlchemicalPotential
+from alchemlip import AlchemicalPotential, Mixture
+from alchemlip.campaigns import worker
 from alchemlip.campaigns.batch_lanes import ThreadsOfProcess, batch_size, lanes_of_batches
 from alchemlip.campaigns.execution import jobs, run_jobs
 from alchemlip.campaigns.executors import Lane, in_this_process
@@ -25,6 +30,7 @@ from alchemlip.campaigns.worker import end_batches
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
 from campaign_runs import cheap_runs, cli, runs_of
+from pair_models import pair_potential
 
 VACANCIES = """\
 command: vacancy
@@ -81,6 +87,19 @@ def done(name: str, lanes: list[Lane], batch: int | None) -> tuple[CampaignFolde
 def samples(made: CampaignFolder, run: CampaignRun) -> dict[str, np.ndarray]:
     with RunRecord.read(made.results(run.name)) as record:
         return record.samples()
+
+
+def endless_in_a_batch(file: str) -> None:
+    """Evaluate for ever in the batch that `end_batches` ends."""
+    potential, atoms = pair_potential(), bulk("NaCl", "rocksalt", 5.7)
+    mixture = Mixture.from_elements(atoms, {"Na": {"Na": 0.5, "K": 0.5}})
+
+    def run() -> None:
+        while True:
+            potential.evaluate(mixture)
+            Path(file).touch()
+
+    worker._batch(None, 1).submit(run).result()
 
 
 def test_a_batch_gives_the_results_of_one_by_one(passes: list[int]) -> None:
@@ -162,6 +181,43 @@ def test_a_lost_process_breaks_its_futures() -> None:
     future = other.submit(os.getpid)
     other.shutdown()  # what it was given is done first
     assert future.result() > 0
+
+
+class UnreadableError(Exception):
+    """Can be sent, but not made again from its arguments."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+
+
+def unreadable() -> None:
+    raise UnreadableError("here", "no reason")
+
+
+def test_answers_that_cannot_be_sent_are_told() -> None:
+    """Whoever waits for one would wait for ever."""
+    executor = ThreadsOfProcess(2)
+    with pytest.raises(RuntimeError, match="UnreadableError: here: no reason"):
+        executor.submit(unreadable).result(timeout=30.0)
+    with pytest.raises(RuntimeError, match="pickle"):
+        executor.submit(threading.Lock).result(timeout=30.0)
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        executor.submit(lambda: 1)
+    assert executor.submit(divmod, 7, 2).result(timeout=30.0) == (3, 1)
+    executor.shutdown()
+
+
+def test_an_interrupted_process_is_a_lost_one(tmp_path: Path) -> None:
+    """Its runs are neither failures nor the end of the campaign."""
+    executor = ThreadsOfProcess(2)
+    process = executor.submit(os.getpid).result(timeout=30.0)
+    future = executor.submit(endless_in_a_batch, str(tmp_path / "begun"))
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    os.kill(process, signal.SIGINT)
+    with pytest.raises(BrokenExecutor):
+        future.result(timeout=30.0)
+    executor.shutdown()
 
 
 @pytest.mark.parametrize(("text", "runs"), [("1", None), ("16", 16), ("auto", 0)])

@@ -14,16 +14,16 @@ round-off of a larger batch. Runs leave the batch when they end, and further one
 
 from __future__ import annotations
 
-import sys
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from alchemlip.batch_surroundings import Surroundings
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_RUN: ContextVar[BatchedRun | None] = ContextVar("run", default=None)
+# Of this very thread: a thread that a run starts may inherit its context, but not its turn.
+_RUN = threading.local()
 
 
 class BatchEndedError(BaseException):
@@ -67,8 +68,11 @@ class _Request:
 
 
 def batched_run() -> BatchedRun | None:
-    """Return the run of a `BatchExecutor` that this is called from, None outside of any."""
-    return _RUN.get()
+    """Return the run of a `BatchExecutor` that this is called from, None outside of any.
+
+    Threads that a run starts are none of the batch: what they evaluate is evaluated at once.
+    """
+    return getattr(_RUN, "run", None)
 
 
 def run_together(functions: Sequence[Callable[[], T]], *, most_runs: int | None = None) -> list[T]:
@@ -79,7 +83,8 @@ def run_together(functions: Sequence[Callable[[], T]], *, most_runs: int | None 
         most_runs: how many are under way at a time; by memory if None.
 
     Raises:
-        Exception: the first function's that raised one, after all have ended.
+        Exception: the first function's that raised one, after all have ended. Ctrl-C ends all at
+            their next evaluation.
     """
     with BatchExecutor(most_runs) as executor:
         futures = [executor.submit(function) for function in functions]
@@ -88,6 +93,10 @@ def run_together(functions: Sequence[Callable[[], T]], *, most_runs: int | None 
 
 class BatchExecutor(Executor):
     """Runs what it is given side by side, with one batched evaluation for a step of all.
+
+    As a context manager it waits for all runs at the end; Ctrl-C ends them at their next
+    evaluation. A run must not wait for another run of the same executor, whose turn would never
+    come.
 
     Args:
         most_runs: how many are under way at a time. If None, as many as one pass of the model has
@@ -110,12 +119,31 @@ class BatchExecutor(Executor):
         self._changed = threading.Condition()
         self._baton = threading.Semaphore(0)
         self._driver: threading.Thread | None = None
+        self._over = threading.Event()
         self._closed = False
         self._ending = False
-        self._surroundings = _Surroundings.now()
+        self._surroundings = Surroundings.now()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Without this, a first Ctrl-C would wait for runs of hours, and a second leave them alone.
+        interrupted = error is not None and not isinstance(error, Exception)
+        try:
+            self.shutdown(cancel_futures=interrupted)
+        except KeyboardInterrupt:
+            self.shutdown(cancel_futures=True)
+            raise
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue a run and return its future."""
+        """Queue a run and return its future.
+
+        Raises:
+            RuntimeError: after `shutdown`, or if a failure of the executor itself has ended it.
+        """
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
@@ -134,15 +162,43 @@ class BatchExecutor(Executor):
             wait: until all have ended.
             cancel_futures: cancel those that have not begun, and end the others at their next
                 evaluation, as if interrupted.
+
+        Raises:
+            RuntimeError: if one of its own runs is to wait.
         """
+        run = batched_run()
+        if wait and run is not None and run.belongs_to(self):
+            raise RuntimeError("a run cannot wait for its own executor to shut down")
         with self._changed:
             self._closed = True
             self._ending = self._ending or cancel_futures
             self._changed.notify()
         if wait and self._driver is not None and self._driver is not threading.current_thread():
-            self._driver.join()
+            self._over.wait()  # a join that Ctrl-C ends takes the thread for ended, too
 
     def _drive(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            self._give_up(error)
+        finally:
+            self._over.set()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Tell everybody who waits of an error that is no run's own."""
+        with self._changed:
+            self._closed = True
+            queued, self._queue = list(self._queue), deque()
+        for run in queued:
+            if run.future.set_running_or_notify_cancel():
+                run.future.set_exception(error)
+        for run in self._active:
+            while not run.ended:  # it may ask once more while it cleans up
+                run.go(error)
+                self._baton.acquire()
+        self._active = []
+
+    def _serve(self) -> None:
         if self.torch_threads is not None:
             import torch
 
@@ -169,11 +225,18 @@ class BatchExecutor(Executor):
             with self._changed:
                 if self._ending:
                     while self._queue:
-                        self._queue.popleft().future.cancel()
+                        future = self._queue.popleft().future
+                        if future.cancel():
+                            future.set_running_or_notify_cancel()  # for those in `wait`
                 if not self._queue or not self._has_room():
                     return
                 run = self._queue.popleft()
-            if run.begin():
+            try:
+                begun = run.begin()
+            except Exception as error:  # the system has no more threads
+                run.future.set_exception(error)
+                continue
+            if begun:
                 self._active.append(run)
                 self._advance(run)
                 if run.ended:
@@ -196,7 +259,8 @@ class BatchExecutor(Executor):
         """Let a run go on to its next evaluation, or its end, if it has its answer."""
         if run.request is not None and not run.answered and not self._ending:
             return
-        run.go(self._ending)
+        ending = BatchEndedError("the batch was ended before this run") if self._ending else None
+        run.go(ending)
         self._baton.acquire()
 
     def _evaluate(self, requests: Sequence[_Request]) -> None:
@@ -233,7 +297,7 @@ class BatchedRun:
         self._function = function
         self._context = copy_context()
         self._turn = threading.Semaphore(0)
-        self._interrupted = False
+        self._ended_by: BaseException | None = None
         self._surroundings = executor._surroundings
 
     @property
@@ -251,9 +315,13 @@ class BatchedRun:
         ).start()
         return True
 
-    def go(self, interrupted: bool) -> None:
-        """Give the run its turn."""
-        self._interrupted = interrupted
+    def belongs_to(self, executor: BatchExecutor) -> bool:
+        """Whether it is a run of this executor."""
+        return self._executor is executor
+
+    def go(self, ended_by: BaseException | None) -> None:
+        """Give the run its turn; with an error, that is raised where the run waits."""
+        self._ended_by = ended_by
         self._turn.release()
 
     def evaluate(
@@ -267,7 +335,7 @@ class BatchedRun:
         if not mixtures:
             return []
         self.request = _Request(potential, mixtures, neighbour_lists, wanted)
-        self._surroundings = _Surroundings.now()
+        self._surroundings = Surroundings.now()
         self._executor._surroundings.restore()
         self._executor._baton.release()
         self._take_turn()
@@ -279,44 +347,28 @@ class BatchedRun:
     def _take_turn(self) -> None:
         self._turn.acquire()
         self._surroundings.restore()
-        if self._interrupted:
-            raise BatchEndedError("the batch was ended before this run")
+        if self._ended_by is not None:
+            raise self._ended_by
 
     def _main(self) -> None:
-        _RUN.set(self)
+        _RUN.run = self
         result, error = None, None
         try:
             self._take_turn()
             result = self._function()
         except BaseException as raised:
             error = raised
+        # What is called when the future is done is no part of the run.
+        _RUN.run = None
         self.ended = True
-        self._executor._surroundings.restore()
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
-        self._executor._baton.release()
-
-
-@dataclass(frozen=True)
-class _Surroundings:
-    """What belongs to the process but is changed and put back by a run: one of these for each."""
-
-    stdout: Any
-    stderr: Any
-    argv: list[str]
-    filters: Any
-
-    @classmethod
-    def now(cls) -> _Surroundings:
-        return cls(sys.stdout, sys.stderr, sys.argv, warnings.filters)
-
-    def restore(self) -> None:
-        sys.stdout, sys.stderr, sys.argv = self.stdout, self.stderr, self.argv
-        if warnings.filters is not self.filters:
-            warnings.filters = self.filters
-            warnings._filters_mutated()  # type: ignore[attr-defined]
+        try:
+            self._executor._surroundings.restore()
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
+        finally:
+            self._executor._baton.release()
 
 
 def _answer(requests: Sequence[_Request], size: PassSize) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, ParamSpec, TypeVar
 
 from alchemlip.campaigns.executors import Lane
@@ -85,6 +87,9 @@ class ThreadsOfProcess(Executor):
             except OSError as error:
                 del self._futures[number]
                 raise BrokenExecutor("the process of this executor is lost") from error
+            except Exception:  # what cannot be pickled was not sent
+                del self._futures[number]
+                raise
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -124,8 +129,11 @@ def _serve(connection: Connection, threads: int, parent: int) -> None:
 
     def answer(number: int, future: Future[Any]) -> None:
         error = future.exception()
-        with sending:
-            connection.send((number, None if error else future.result(), error))
+        if error is not None and not isinstance(error, Exception):
+            return  # an end from outside: the other side sees that this process ends
+        content = (number, None if error else future.result(), error)
+        with sending, suppress(OSError):  # the other end is gone
+            connection.send_bytes(_pickled(content))
 
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -134,3 +142,19 @@ def _serve(connection: Connection, threads: int, parent: int) -> None:
                 pool.submit(fn, *args, **kwargs).add_done_callback(partial(answer, number))
         except (EOFError, OSError, KeyboardInterrupt):  # the other end is gone, or ends
             end_batches()
+
+
+def _pickled(content: tuple[int, Any, Exception | None]) -> bytes:
+    """Return an answer that the other side can read: nobody would wake who waits for another."""
+    try:
+        data = bytes(ForkingPickler.dumps(content))
+        pickle.loads(data)  # errors with arguments of their own fail here
+    except Exception as reason:
+        number, _, error = content
+        told = reason if error is None else error
+        return bytes(ForkingPickler.dumps((number, None, RuntimeError(_words(told)))))
+    return data
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -96,9 +96,11 @@ def perform_together(job: Job) -> Outcome:
 
 def end_batches() -> None:
     """End what `perform_together` is at, as if interrupted; wait until records are closed."""
-    for batch in _BATCHES.values():
+    with _MAKING:  # a batch may be made in this moment
+        batches = list(_BATCHES.values())
+        _BATCHES.clear()
+    for batch in batches:
         batch.shutdown(cancel_futures=True)
-    _BATCHES.clear()
 
 
 def run_command(arguments: Sequence[str]) -> None:
