@@ -6,7 +6,7 @@ BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
 .PHONY: setup setup-icet setup-mace setup-torch-sim demo docs test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
-	benchmark-torch-sim validate clean
+	benchmark-torch-sim validate wheel-check clean
 
 ## setup: a virtual environment with pinned versions of everything
 setup: .venv/.installed
@@ -14,14 +14,14 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --upgrade pip
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,phonons,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,slurm,phonons,report,test]'
 	touch $@
 
 ## setup-icet: the same with icet, which is compiled on the spot (needs a C++ compiler)
 setup-icet: .venv/.icet
 
 .venv/.icet: .venv/.installed
-	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,phonons,test]'
+	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,disorder,freeenergy,campaign,slurm,phonons,report,test]'
 	touch $@
 
 ## setup-mace: a second one, because mace-torch pins an e3nn that sevenn cannot use
@@ -46,11 +46,13 @@ setup-torch-sim: .venv-torch-sim/.installed
 demo: setup
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Zr --out demo/CeO2-ZrO2
 	$(BIN)/alchemlip scan examples/structures/CeO2.cif --mix Ce=Ce,Sn --out demo/CeO2-SnO2
+	$(BIN)/alchemlip report demo/CeO2-ZrO2
 	@echo "Pictures: demo/CeO2-ZrO2/scan.png demo/CeO2-SnO2/scan.png"
 
 ## docs: the site, docs/_build/html/index.html; a warning is an error
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html -c docs . docs/_build/html
+	$(BIN)/python -m pytest tests/test_site.py
 
 .venv/.docs: .venv/.installed
 	$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[sevennet,chgnet,freeenergy,campaign,docs,test]'
@@ -85,6 +87,7 @@ benchmark: setup
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/campaign_overhead.py
+	$(BIN)/python benchmarks/package_size.py
 
 ## benchmark-mace: the same for MACE, on random weights of two released architectures (minutes)
 benchmark-mace: setup-mace
@@ -107,6 +110,10 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
 	$(BIN)/python benchmarks/campaign_cluster.py
+
+## wheel-check: the wheel with [sevennet] in an empty environment, away from this folder (minutes; downloads packages)
+wheel-check:
+	PYTHON=$(PYTHON) .ci/wheel-check
 
 clean:
 	rm -rf .venv .venv-mace .venv-torch-sim demo docs/_build build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

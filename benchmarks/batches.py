@@ -178,10 +178,10 @@ processor, on one thread: work that is saved, not cores that are used.
 
 {table(head, rows)}
 
-A batch saves what a pass of the model costs apart from its arithmetic. On one CPU thread that is
-most of a small cell's time with MACE, and next to nothing with SevenNet and CHGNet, which are bound by
-arithmetic from eight atoms on: there, use the cores (`alchemlip campaign run FILE --workers N`)
-rather than batches.
+A batch saves what a pass of the model costs apart from its arithmetic. On one CPU thread that is two
+thirds of a small cell's time with MACE, less than half with CHGNet and a fifth at most with SevenNet, which
+are bound by arithmetic from eight atoms on: there, use the cores first
+(`alchemlip campaign run FILE --workers N`).
 
 {as_markdown(record["environment"])}
 """

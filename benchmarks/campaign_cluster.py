@@ -135,7 +135,6 @@ def disturbed(work: Path, rng: np.random.Generator, mean_s: float) -> dict[str, 
     cluster = Cluster(work, port)
     kills: list[dict[str, Any]] = []
     scheduler_kills = 0
-    said = ""
     command: subprocess.Popen[bytes] | None = None
     begun = time.monotonic()
     try:
@@ -187,7 +186,6 @@ def disturbed(work: Path, rng: np.random.Generator, mean_s: float) -> dict[str, 
         "worker_kills": len(kills),
         "worker_kills_at_work": sum(kill["at_work"] for kill in kills),
         "scheduler_kills": scheduler_kills,
-        "said": said,
         "kills": kills,
     }
 
@@ -275,8 +273,7 @@ def page(found: dict[str, Any]) -> str:
             f"{kills['seconds'] / 60:.1f} min; {found['serial_seconds'] / 60:.1f} min",
         ),
     ]
-    said = f"When the scheduler was lost the command said: “{kills['said']}”"
-    return "\n".join([table(("", ""), rows), "", said, "", as_markdown(found["environment"])])
+    return "\n".join([table(("", ""), rows), "", as_markdown(found["environment"])])
 
 
 def main() -> None:

@@ -148,6 +148,7 @@ def in_process(folder: Path, number: int) -> dict[str, Any]:
 def over_processes(folder: Path, number: int, kind: str) -> dict[str, Any]:
     """Return what runs in two workers cost the process that gives them out, and the wall time."""
     import dask
+    import distributed  # noqa: F401 - whose settings stand beside the one set here
 
     campaign = energies(folder, number)
     outcomes: list[tuple[float, float, float]] = []

@@ -24,7 +24,12 @@ html_show_copyright = False
 html_show_sphinx = False
 
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "benchmarks/*.md", "benchmarks/data/README.md"]
+include_patterns = [
+    "docs/**.md",
+    "benchmarks/*.md",
+    "benchmarks/data/README.md",
+    "examples/mixing/README.md",
+]
 exclude_patterns = ["docs/_build", ".*", "**/.*", "build", "dist", "demo", "src", "tests"]
 
 extensions = [
@@ -34,6 +39,7 @@ extensions = [
     "sphinx_copybutton",
     "command_reference",
     "docstrings",
+    "navigation",
     "front_door",
     "mathml",
     "settings_fields",
@@ -76,8 +82,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-pygments_style = "friendly"
-pygments_dark_style = "monokai"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 suppress_warnings = [
     "ref.python",  # `dtype` of one class is not that of another
     "config.cache",  # the committed results are plain dictionaries and pickle well enough

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from alchemlip.campaigns import dask_executors
 from alchemlip.campaigns.dask_executors import dask_workers, slurm_cluster
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.execution import run_campaign
-from alchemlip.campaigns.executors import in_this_process
+from alchemlip.campaigns.executors import InThisProcess, Lane, in_this_process
 from alchemlip.campaigns.expansion import expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.slurm import SlurmSettings, job_script, read_slurm
@@ -58,9 +59,8 @@ options.prepare_potential = lambda *_: pairs
 SBATCH = """\
 #!/bin/sh
 # Starts the script at once, and says what sbatch says.
-count=$(cat "$FAKE_SLURM/count" 2>/dev/null || echo 0)
-count=$((count + 1))
-echo $count > "$FAKE_SLURM/count"
+count=1
+while ! mkdir "$FAKE_SLURM/$count" 2>/dev/null; do count=$((count + 1)); done
 cp "$1" "$FAKE_SLURM/$count.sh"
 setsid sh "$FAKE_SLURM/$count.sh" > "$FAKE_SLURM/$count.out" 2>&1 < /dev/null &
 echo $! > "$FAKE_SLURM/$count.pid"
@@ -146,7 +146,7 @@ def test_the_job_asks_for_what_the_settings_say() -> None:
     from alchemlip.campaigns.slurm import job_parameters
 
     parameters = {**job_parameters(read_slurm("slurm.yaml"), Path("logs")), "interface": None}
-    with cluster.SLURMCluster(scheduler_options={"dashboard_address": None}, **parameters) as made:
+    with cluster.SLURMCluster(scheduler_options={"dashboard_address": ":0"}, **parameters) as made:
         submitted = made.job_script()
     unnamed = [
         re.sub(r"tcp://\S+|--name \S+| --interface ib0", "", text) for text in (script, submitted)
@@ -213,7 +213,8 @@ def test_a_campaign_through_jobs(queue: Path, tmp_path: Path, monkeypatch: Any) 
 
     def report(_: Any, outcome: Any) -> None:
         if outcome is not None and not killed:
-            killed.append(int((queue / "1.pid").read_text()))
+            # The job whose worker began a run: processes of a job are one group.
+            killed.append(os.getpgid(min(processes_of(folder))))
             os.killpg(killed[0], signal.SIGKILL)
 
     preload = {
@@ -227,7 +228,7 @@ def test_a_campaign_through_jobs(queue: Path, tmp_path: Path, monkeypatch: Any) 
         deadline = time.monotonic() + 60.0
         while not (queue / "3.pid").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-    assert int((queue / "count").read_text()) >= 3  # submitted again
+    assert (queue / "3.pid").exists()  # submitted again
     submitted = {file.stem for file in queue.glob("*.pid")}
     cancelled = set((queue / "cancelled").read_text().split())
     assert submitted == cancelled
@@ -249,6 +250,26 @@ def test_a_job_that_slurm_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         slurm_cluster(settings(interface="lo"), folder.job_logs) as lanes,
     ):
         run_campaign(read_campaign("campaign.yaml"), lanes, folder)
+
+
+def test_jobs_that_end_before_a_worker_begins(
+    queue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(dask_executors, "RENEWAL_S", 0.5)
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.write_text(
+        '#!/bin/sh\nfor f in "$FAKE_SLURM"/*.pid; do ps -o pid= -p $(cat $f); done\nexit 0\n'
+    )
+    squeue.chmod(stat.S_IRWXU)
+    folder = CampaignFolder("out")
+    wrong = settings(interface="lo", job_script_prologue=["exit 3"])
+    with (
+        pytest.raises(InputError, match=r"jobs ended before a worker began: .*logs/jobs"),
+        slurm_cluster(wrong, folder.job_logs) as lanes,
+    ):
+        run_campaign(read_campaign("campaign.yaml"), lanes, folder)
+    assert not any(folder.attempts(item.name).begun for item in folder.runs())
 
 
 def test_workers_on_this_machine_are_replaced(tmp_path: Path, monkeypatch: Any) -> None:
@@ -357,6 +378,46 @@ def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(refused.exception, InputError)
     assert "SLURM's command sbatch, which is not on the PATH" in str(refused.exception)
     assert not Path("campaign-campaign").exists()
+
+
+def test_what_is_lost_is_told_and_not_what_follows_from_it() -> None:
+    """Dask's executor cannot be shut down any more once its scheduler is gone."""
+
+    class Lost(ThreadPoolExecutor):
+        def submit(self, *_: Any) -> Future[Any]:  # type: ignore[override]
+            future: Future[Any] = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+        def shutdown(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("the client is closed")
+
+    def check() -> None:
+        raise InputError("the scheduler no longer answers")
+
+    with pytest.raises(InputError, match="no longer answers"):
+        run_campaign(
+            read_campaign("campaign.yaml"), [Lane(Lost, check=check)], CampaignFolder("out")
+        )
+
+
+def test_a_run_that_waited_where_workers_died_is_no_failure() -> None:
+    left = [KeyError("died")] * 4
+
+    class Dying(InThisProcess):
+        def submit(self, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+            if not left:
+                return super().submit(*arguments)
+            future: Future[Any] = Future()
+            future.set_exception(left.pop())
+            return future
+
+    folder = CampaignFolder("out")
+    tally = run_campaign(read_campaign("campaign.yaml"), [Lane(Dying, lost=(KeyError,))], folder)
+    assert len(tally.finished) == 6
+    assert not left
+    assert not any(folder.attempts(item.name).failures for item in folder.runs())
 
 
 def test_a_structure_changed_while_the_campaign_runs() -> None:

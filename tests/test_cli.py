@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +23,7 @@ from ase.build import bulk
 from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
-from alchemlip.cli import main
+from alchemlip.cli import INTERRUPTED, main
 from alchemlip.cli.options import parse_sites
 from alchemlip.errors import InputError
 
@@ -150,7 +149,7 @@ def assert_one_sentence(outcome: Outcome, words: str) -> None:
         (("text.cif",), "cannot read the structure file 'text.cif'"),
         (("binary.cif",), "cannot read the structure file 'binary.cif'"),
         (("notes",), "cannot read the structure file 'notes'"),
-        ((".",), "no structure file '.'"),
+        ((".",), "'.' is a folder: name a structure file in it"),
         (("zero.xyz",), "'zero.xyz' holds no atoms"),
         # what is mixed
         (("salt.cif", "--mix", "Na"), "cannot read --mix 'Na'"),
@@ -176,7 +175,7 @@ def assert_one_sentence(outcome: Outcome, words: str) -> None:
         (("salt.cif", "--model", "nothing"), "'nothing' is neither a known potential nor a file"),
         (("salt.cif", "--model", "notes"), "is a pickle, .*--trust-file"),
         (("salt.cif", "--model", "notes", "--trust-file"), "cannot read 'notes' as a SevenNet"),
-        (("salt.cif", "--model", "sevennet-mf-0"), "several fidelities .*: choose one of"),
+        (("salt.cif", "--model", "sevennet-mf-0"), "several fidelities: choose one of .*--modal"),
         (("salt.cif", "--modal", "PBE"), "has one fidelity: leave out"),
         (("salt.cif", "--dtype", "float16"), "unknown dtype 'float16'"),
         (("salt.cif", "--device", "abacus"), "unknown device 'abacus'"),
@@ -522,7 +521,7 @@ def test_interrupted_by_hand(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("alchemlip.scanning.relax_many", interrupt)
         outcome = cli(*SCAN)
-    assert (outcome.code, outcome.err) == (130, "Interrupted; finished work is kept.\n")
+    assert (outcome.code, outcome.err) == (130, INTERRUPTED + "\n")
     assert result("scan-salt")["status"] == "interrupted"
     assert cli(*SCAN).code == 0
     assert result("scan-salt")["status"] == "finished"
@@ -561,7 +560,7 @@ def test_the_command_line_wins_over_the_settings_file(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("fmx: 0.1", "unknown entry 'fmx': the options of this command are .*fmax"),
+        ("fmx: 0.1", "unknown entry 'fmx' .*fmax.*: the options of this command are .*fmax"),
         ("points: 3", "unknown entry 'points'"),
         ("settings: other.yaml", "unknown entry 'settings'"),
         ("- fmax", "must hold lines such as"),
@@ -665,11 +664,14 @@ def test_every_public_name_loads() -> None:
 
 def test_help_is_quick() -> None:
     program = Path(sysconfig.get_path("scripts")) / "alchemlip"
-    start = perf_counter()
+    before = os.times()
     done = subprocess.run(
         [program, "--help"], capture_output=True, text=True, check=True, timeout=60
     )
-    assert perf_counter() - start < 3.0
+    after = os.times()
+    # Processor time: what else the machine does is not the program's fault.
+    spent = after.children_user + after.children_system
+    assert spent - before.children_user - before.children_system < 1.0
     for command in ("energy", "relax", "scan", "models"):
         assert command in done.stdout
     assert done.stderr == ""

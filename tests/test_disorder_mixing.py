@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from alchemlip import InputError
 from alchemlip.disorder.mixing import (
     BinaryMixing,
+    consolute_point,
     fit_mixing,
     free_energy_of_mixing,
     ideal_mixing_entropy,
@@ -55,6 +56,18 @@ def test_above_the_critical_point_nothing_separates() -> None:
     assert mixing.critical_point() is None
     assert mixing.miscibility_gaps(0.0) == []
     assert curve.miscibility_gaps(0.0) == [(0.0, 1.0)]
+
+
+def test_consolute_point_with_an_excess_entropy() -> None:
+    """E = (Omega - T sigma) x (1 - x): T_c = Omega / (2 k + sigma)."""
+    sigma = 0.7 * kB
+    found = consolute_point(lambda t: BinaryMixing(np.array([OMEGA - t * sigma])))
+    assert found is not None
+    assert found[0] == pytest.approx(0.5, abs=1e-6)
+    assert found[1] == pytest.approx(OMEGA / (2 * kB + sigma), rel=1e-6)
+    assert consolute_point(lambda t: BinaryMixing(np.array([-OMEGA]))) is None
+    # Still a gap at the highest temperature: where it closes is not known.
+    assert consolute_point(lambda t: BinaryMixing(np.array([OMEGA])), highest=300.0) is None
 
 
 def test_asymmetric_gap_is_a_common_tangent() -> None:

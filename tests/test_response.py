@@ -141,7 +141,7 @@ def test_one_element_is_no_change(potential: AlchemicalPotential) -> None:
 
 def test_bad_input(potential: AlchemicalPotential) -> None:
     mixture = Mixture.from_elements(example("NaCl"), {"Na": {"Na": 0.5, "K": 0.5}})
-    with pytest.raises(InputError, match="need dtype='float64'"):
+    with pytest.raises(InputError, match="need float64"):
         response(mixture, loaded(POTENTIALS[0], "float32"), [property_of("a")])
     with pytest.raises(InputError, match="no single number"):
         response(mixture, potential, [Property("cell", lambda state: state.cell)])

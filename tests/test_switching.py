@@ -309,3 +309,18 @@ def test_results_so_far_of_an_unfinished_run(tmp_path: Path) -> None:
         done = settings.model_copy(update={"repeats": 2})
         run_switching(atoms, einstein(atoms, 2.0, 5.0), HOT, done, record)
         assert len(switching_result(record, 3, 300.0).forward_work) == 2
+
+
+def test_works_that_differ_by_rounding_are_drawn() -> None:
+    """A reversible path gives one work each time; bars cannot divide what rounding leaves."""
+    from matplotlib.figure import Figure
+
+    from alchemlip.freeenergy.estimators import estimate_from_work
+    from alchemlip.freeenergy.plotting import draw_works
+
+    works = np.where(np.arange(12) % 2, 9.0, np.nextafter(9.0, 10.0))
+    axis = Figure().subplots()
+    estimate = estimate_from_work(works, -works, 300.0, np.random.default_rng(0))
+    draw_works(axis, works, -works, estimate)
+    low, high = axis.get_xlim()
+    assert low < 9.0 < high

@@ -630,7 +630,7 @@ class TestCommand:
             (("--mu", "-4", "--reference", "x"), "where the atom goes"),
             (("--mu", "-4", "--vacant-run", "x"), "need a frenkel-ladd run"),
             (("--mu", "-4", "--site", "27"), "no site 27"),
-            (("--mu", "-4", "-T", "0"), "temperature_K = 0"),
+            (("--mu", "-4", "-T", "0"), "--temperature 0 cannot"),
             (("--mu", "-4", "--mix", "0=Cu0.5Na0.5"), "holds a mixture"),
             (("--mu", "-4", "--mix", "0=Ag"), "does not cover Ag"),
             (("--reference", "none"), "cannot be read"),

@@ -149,7 +149,7 @@ class CompositionConstraints:
         ]
         named = "; ".join(guilty or [item.name for item in self.linear])
         raise InputError(
-            f"no composition fulfils all constraints; give up or loosen one of: {named}"
+            f"no composition fulfils all constraints: give up or loosen one of {named}"
         )
 
     def nearest(self, x: FloatArray) -> FloatArray:

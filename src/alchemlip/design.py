@@ -64,7 +64,8 @@ class Goal:
             raise InputError(f"the goal on {self.property.name!r} needs a value: give one")
         if self.tolerance <= 0.0 or self.weight <= 0.0:
             raise InputError(
-                f"tolerance and weight of the goal on {self.property.name!r} must be positive"
+                f"tolerance and weight of the goal on {self.property.name!r} must be positive: "
+                "give numbers above 0"
             )
 
     def miss(self, value: float) -> float:
@@ -116,6 +117,13 @@ class DesignResult:
     message: str
     points: tuple[DesignPoint, ...]
     violation: float
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: composition and properties."""
+        from alchemlip.notebook import html_table
+
+        rows = [*self.composition.items(), *self.values.items(), ("converged", self.converged)]
+        return html_table(self.message, (), rows)
 
     @property
     def evaluations(self) -> int:

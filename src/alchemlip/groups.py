@@ -14,6 +14,7 @@ from alchemlip.errors import InputError
 from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import (
     check_weights,
+    meant_element,
     parse_composition,
     species_number,
     species_symbol,
@@ -247,8 +248,8 @@ def _select(
         if number < 0:
             known = f" or one of {', '.join(named)}" if named else ""
             raise InputError(
-                f"the selection {selection!r} is neither an element nor a named group: write an "
-                f"element symbol{known}, or site indices"
+                f"the selection {selection!r} is neither an element nor a named "
+                f"group{meant_element(selection)}: write an element symbol{known}, or site indices"
             )
         sites = np.flatnonzero(numbers == number)
         if len(sites) == 0:

@@ -499,6 +499,26 @@ class Mixture:
 
         return structure_from_mixture(self)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the groups, and how many sites are pure."""
+        from alchemlip.notebook import html_table
+
+        rows = [
+            (
+                group.name,
+                len(group.sites),
+                ", ".join(
+                    f"{label} {weight:.6g}"
+                    for label, weight in zip(group.components, group.composition, strict=True)
+                ),
+                group.correlation,
+            )
+            for group in self.groups
+        ]
+        pure = self.n_sites - sum(len(group.sites) for group in self.groups)
+        caption = f"Mixture of {self.n_sites} sites, {pure} of them pure"
+        return html_table(caption, ("group", "sites", "composition", "correlation"), rows)
+
     def _host_atoms(self) -> Atoms:
         from ase import Atoms
 

@@ -67,7 +67,7 @@ class AlchemicalPotential:
         if representation == "embedding" and "embedding" not in backend.forms:
             raise InputError(
                 f"the potential {backend.card.name!r} has no embedding representation: use "
-                "representation='nodes'"
+                "representation='nodes' (--representation nodes)"
             )
         self.backend = backend
         self.representation: Representation = representation
@@ -131,7 +131,8 @@ class AlchemicalPotential:
                 if (group.species == VACANCY_NUMBER).any():
                     raise InputError(
                         f"group {group.name!r} has vacancies, whose end state would still hold an "
-                        "atom in the embedding representation: use representation='nodes'"
+                        "atom in the embedding representation: use representation='nodes' "
+                        "(--representation nodes)"
                     )
         if any(group.short_range_order is not None for group in mixture.groups):
             self._check_short_range()
@@ -150,7 +151,7 @@ class AlchemicalPotential:
         if self.representation == "embedding":
             raise InputError(
                 "the embedding representation knows no correlation of neighbours: use "
-                "representation='nodes' for short-range order"
+                "representation='nodes' (--representation nodes) for short-range order"
             )
         if not getattr(self.backend, "short_range_order", True):
             raise InputError(
@@ -469,5 +470,8 @@ def _device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported: choose cpu, cuda or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {name!r} is not available here: use cpu or auto")
+        raise InputError(
+            f"device {name!r} is not available here: use cpu or auto ('alchemlip doctor' "
+            "tells what torch sees)"
+        )
     return device

@@ -113,6 +113,22 @@ class RelaxationResult:
     seconds: float
     members: Mapping[str, RelaxationResult] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: energy, cell, and how it converged."""
+        from alchemlip.notebook import html_table
+
+        lengths = self.mixture.to_atoms().cell.lengths().tolist()
+        rows = [
+            ("energy (eV)", self.evaluation.energy),
+            ("energy (eV/site)", self.evaluation.energy / self.mixture.n_sites),
+            ("a, b, c (Å)", ", ".join(f"{length:.5f}" for length in lengths)),
+            ("largest force (eV/Å)", self.max_force),
+            ("largest stress deviation (GPa)", self.max_stress),
+            ("converged", self.converged),
+            ("steps", self.steps),
+        ]
+        return html_table("Relaxed mixture", (), rows)
+
 
 def relax(
     mixture: Mixture,
@@ -319,7 +335,9 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
     from alchemlip.evaluation import stress_is_defined
 
     if settings.cell != "fixed" and not stress_is_defined(mixture):
-        raise InputError(f"the cell cannot be relaxed (use cell='fixed'): {STRESS_UNDEFINED}")
+        raise InputError(
+            f"the cell cannot be relaxed (use cell='fixed', --cell fixed): {STRESS_UNDEFINED}"
+        )
     if settings.keep_symmetry and abs(float(np.linalg.det(mixture.cell))) < 1e-6:
         raise InputError(
             "the space group of a structure without three cell vectors cannot be kept: leave out "

@@ -137,7 +137,10 @@ def response(
     """
     settings = settings or RelaxationSettings()
     if any(member.dtype != torch.float64 for member in members_of(potential)):
-        raise InputError("derivatives of relaxed properties need dtype='float64': load it so")
+        raise InputError(
+            "derivatives of relaxed properties need float64: load the potential with "
+            "dtype='float64' (--dtype float64)"
+        )
     plain = [item for item in properties if not isinstance(item, DerivedProperty)]
     found = _Adjoint(mixture, potential, settings, use_symmetry).solve(plain, residual)
     by_name = {item.name: item for item in found}

@@ -229,6 +229,26 @@ class ResultFolder:
         write_atomically(self.path / RESULT, text.encode())
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return ``result.json`` of a run in any state.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    file = folder / RESULT
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("no JSON object")
+    except OSError as error:
+        raise InputError(
+            f"there is no {RESULT} in {str(folder)!r}: name the folder of a run or of a campaign"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{str(file)!r} is damaged: name the folder of another run") from error
+    return record
+
+
 def difference(
     before: tuple[str | None, Mapping[str, Any]], asked: tuple[str, Mapping[str, Any]]
 ) -> str | None:

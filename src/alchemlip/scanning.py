@@ -54,6 +54,32 @@ class ScanPoint:
     record: dict[str, Any]
 
 
+class ScanResult(list[ScanPoint]):
+    """The points of a scan in the order of the grid: a list that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        """Return one row a point."""
+        from alchemlip.notebook import html_table
+
+        keys = {
+            "energy_eV_per_atom": "energy (eV/site)",
+            "mixing_energy_eV_per_atom": "mixing energy (eV/site)",
+            "a_A": "a (Å)",
+            "b_A": "b (Å)",
+            "c_A": "c (Å)",
+            "converged": "converged",
+        }
+        columns = [key for key in keys if any(key in point.record for point in self)]
+        rows = [
+            (
+                ", ".join(f"{weight:.4g}" for weight in point.x),
+                *(point.record.get(key) for key in columns),
+            )
+            for point in self
+        ]
+        return html_table("Scan", ("x", *(keys[key] for key in columns)), rows)
+
+
 def composition_grid(n_components: int, points: int) -> FloatArray:
     """Return the compositions (P, n_components) of a regular grid on the simplex.
 
@@ -87,7 +113,7 @@ def scan(
     settings: RelaxationSettings | None = None,
     batch_sites: int | None = None,
     on_point: Callable[[ScanPoint, int, int], None] | None = None,
-) -> list[ScanPoint]:
+) -> ScanResult:
     """Relax a mixture at every composition of a grid.
 
     Args:
@@ -135,19 +161,19 @@ def scan(
                 if store:
                     entry = {"index": index, "record": record, "mixture": result.mixture.to_dict()}
                     store.append_point(entry)
-                    _write_table(store, _with_mixing_energy(done, grid))
+                    _write_table(store, with_mixing_energy(done, grid))
                 if on_point:
                     on_point(done[index], len(done), len(grid))
 
             relax_many(starts, potential, settings, on_done=on_done)
-    finished = _with_mixing_energy(done, grid)
+    finished = with_mixing_energy(done, grid)
     if store and not store.finished:
         _write_table(store, finished)
         write_point_cifs([point.mixture for point in finished], name, store.path)
         told = [text for point in finished for text in distance_warnings(point.mixture)]
         told += spread_warnings([point.record for point in finished])
         store.finish(scan_summary(finished), [_named(point) for point in finished], told)
-    return finished
+    return ScanResult(finished)
 
 
 def scan_inputs(
@@ -194,8 +220,10 @@ def scan_summary(points: Sequence[ScanPoint]) -> dict[str, Any]:
 def _scanned_group(mixture: Mixture, group: str | None) -> str:
     if group is not None:
         return mixture.group(group).name
+    if not mixture.groups:
+        raise InputError("no sites are mixed, so there is nothing to scan: mix a site first")
     if len(mixture.groups) != 1:
-        names = ", ".join(item.name for item in mixture.groups) or "none"
+        names = ", ".join(item.name for item in mixture.groups)
         raise InputError(f"which group is scanned is not clear (there are: {names}): name one")
     return mixture.groups[0].name
 
@@ -243,7 +271,7 @@ def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoin
     return start.with_geometry(atoms)
 
 
-def _with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
+def with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[ScanPoint]:
     """Return the finished points in order, with their mixing energies where the ends are there."""
     ends: dict[int, dict[str, Any]] = {}
     for point in done.values():

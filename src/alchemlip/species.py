@@ -33,10 +33,17 @@ def species_number(symbol: str) -> int:
     number = atomic_numbers.get(symbol)
     if number is None:
         raise InputError(
-            f"unknown species {symbol!r}: write an element symbol such as Ce, or {VACANCY} for a "
-            "vacancy"
+            f"unknown species {symbol!r}{meant_element(symbol)}: write an element symbol such "
+            f"as Ce, or {VACANCY} for a vacancy"
         )
     return int(number)
+
+
+def meant_element(text: str) -> str:
+    """Return ``(did you mean Ce?)`` for ``ce``, and nothing for what is no element at all."""
+    symbol = text.capitalize()
+    known = symbol in atomic_numbers and symbol not in (text, "X")
+    return f" (did you mean {symbol}?)" if known else ""
 
 
 def species_symbol(number: int) -> str:
@@ -113,8 +120,8 @@ def parse_composition(formula: str, normalise: bool = False) -> dict[str, float]
         match = _TERM.match(text, position)
         if match is None:
             raise InputError(
-                f"cannot read the composition {formula!r} at {text[position:]!r}: write species "
-                "and weights, such as Ce0.7Zr0.3"
+                f"cannot read the composition {formula!r} at {text[position:]!r}: write each "
+                "element with its capital letter and its weight behind it, such as Ce0.7Zr0.3"
             )
         symbol, weight = match.group(1), match.group(2)
         if species_number(symbol) == VACANCY_NUMBER:

@@ -41,6 +41,8 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
     from ase import Atoms
 
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder: name a structure file in it")
     if not path.is_file():
         raise InputError(f"there is no structure file {str(path)!r}: check the path")
     parsed: Any = None

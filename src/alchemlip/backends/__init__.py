@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # so that names of potentials can be completed without loading torch
+    import torch
+    from torch import Tensor
 
-from alchemlip.graph import Graph
-from alchemlip.messages import Form
+    from alchemlip.graph import Graph
+    from alchemlip.messages import Form
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.names import CHGNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.graph import Graph
 from alchemlip.messages import Form
@@ -25,15 +26,6 @@ from alchemlip.triplets import Bonds, bonds
 
 REFERENCE = "Deng et al., Nat. Mach. Intell. 5, 1031 (2023)"
 LICENCE = "BSD-3-Clause (with the chgnet wheel)"
-
-BUNDLED = {
-    "chgnet-0.3.0": "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
-    "chgnet-0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
-    "chgnet-r2scan": "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
-}
-"""Checkpoints that travel in the chgnet wheel, below its folder ``pretrained``."""
-
-ALIASES = {"chgnet": "chgnet-0.3.0", "chgnet-mptrj": "chgnet-0.3.0"}
 
 N_ELEMENTS = 94
 """CHGNet's tables hold hydrogen to plutonium, in the order of their atomic numbers."""
@@ -48,19 +40,17 @@ def bundled_file(name: str) -> Path:
     """Return the checkpoint of a bundled model, without importing chgnet."""
     spec = find_spec("chgnet")
     if spec is None or spec.origin is None:
-        raise InputError(
-            f"the potential {name!r} needs the package chgnet: pip install 'alchemlip[chgnet]'"
-        )
-    return Path(spec.origin).parent / "pretrained" / BUNDLED[name]
+        raise InputError(missing_package(name, "chgnet", "chgnet"))
+    return Path(spec.origin).parent / "pretrained" / CHGNET[name]
 
 
 def card(name: str, file: Path) -> ModelCard:
     """Return the card of a bundled model or a local checkpoint."""
-    bundled = name in BUNDLED
+    bundled = name in CHGNET
     return ModelCard(
         name=name,
         kind="CHGNet",
-        weights=f"chgnet wheel, {BUNDLED[name]}" if bundled else str(file),
+        weights=f"chgnet wheel, {CHGNET[name]}" if bundled else str(file),
         licence=LICENCE if bundled else "that of the file",
         sha256=file_checksum(file),
         reference=REFERENCE,
@@ -85,13 +75,11 @@ class CHGNetBackend:
 
     def __init__(self, name: str, file: Path, device: torch.device, dtype: torch.dtype) -> None:
         if not installed():
-            raise InputError(
-                f"the potential {name!r} needs the package chgnet: pip install 'alchemlip[chgnet]'"
-            )
+            raise InputError(missing_package(name, "chgnet", "chgnet"))
         self.card = card(name, file)
         self.dtype = dtype
         self.device = device
-        model = _load_model(name, file)
+        model = load_network(name, file)
         if not model.mlp_first:
             raise InputError(
                 f"the CHGNet model {name!r} pools atoms before its readout, so it has no site "
@@ -234,7 +222,12 @@ class _Inputs:
         return flags[structure].unsqueeze(1)
 
 
-def _load_model(name: str, file: Path) -> Any:
+def load_network(name: str, file: Path) -> Any:
+    """Return chgnet's own network of a checkpoint, without running anything in the file.
+
+    Raises:
+        InputError: if the file is no CHGNet checkpoint.
+    """
     from chgnet.model import CHGNet
 
     try:

@@ -126,7 +126,8 @@ def _head(heads: list[str], wanted: str | None, name: str) -> int:
         )
     if wanted is not None and wanted not in heads:
         raise InputError(
-            f"the MACE model {name!r} has no head {wanted!r}: choose one of {', '.join(heads)}"
+            f"the MACE model {name!r} has no head {wanted!r}: choose one of "
+            f"{', '.join(heads)} (head=, --head)"
         )
     return heads.index(wanted) if wanted is not None else 0
 

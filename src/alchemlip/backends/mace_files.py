@@ -13,35 +13,11 @@ import torch
 from torch import nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.names import MACE, missing_package
 from alchemlip.errors import InputError
 
 REFERENCE = "Batatia et al., NeurIPS 2022, arXiv:2206.07697"
-MIT = "MIT"
-ASL = "Academic Software License (no commercial use)"
 MODELS = ("MACE", "ScaleShiftMACE")
-
-RELEASED: dict[str, tuple[str, str]] = {
-    "mace-mp-small": ("small", MIT),
-    "mace-mp-medium": ("medium", MIT),
-    "mace-mp-large": ("large", MIT),
-    "mace-mp-small-0b": ("small-0b", MIT),
-    "mace-mp-medium-0b": ("medium-0b", MIT),
-    "mace-mp-small-0b2": ("small-0b2", MIT),
-    "mace-mp-medium-0b2": ("medium-0b2", MIT),
-    "mace-mp-large-0b2": ("large-0b2", MIT),
-    "mace-mp-medium-0b3": ("medium-0b3", MIT),
-    "mace-mpa-0-medium": ("medium-mpa-0", MIT),
-    "mace-omat-0-small": ("small-omat-0", ASL),
-    "mace-omat-0-medium": ("medium-omat-0", ASL),
-    "mace-matpes-pbe-0": ("mace-matpes-pbe-0", ASL),
-    "mace-matpes-r2scan-0": ("mace-matpes-r2scan-0", ASL),
-    "mace-mh-0": ("mh-0", "see its release page"),
-    "mace-mh-1": ("mh-1", "see its release page"),
-    "mace-off-small": ("off:small", ASL),
-    "mace-off-medium": ("off:medium", ASL),
-    "mace-off-large": ("off:large", ASL),
-}
-"""alchemlip's name -> (the name in mace's own loader, licence of the weights)."""
 
 
 def installed() -> bool:
@@ -51,12 +27,12 @@ def installed() -> bool:
 
 def card(name: str, file: Path | None, head: str | None = None) -> ModelCard:
     """Return the card of a released model, a local file, or a model object."""
-    released = name in RELEASED
+    released = name in MACE
     return ModelCard(
         name=name,
         kind="MACE",
         weights="mace's own download, kept in its cache" if released else str(file or "an object"),
-        licence=RELEASED[name][1] if released else "that of the file",
+        licence=MACE[name][1] if released else "that of the file",
         sha256=file_checksum(file) if file is not None else "",
         reference=REFERENCE,
         variant=head or "",
@@ -84,9 +60,7 @@ def mace_imports() -> Iterator[None]:
 def require_mace(name: str) -> None:
     """Refuse to go on without the mace package."""
     if not installed():
-        raise InputError(
-            f"the potential {name!r} needs the package mace-torch: pip install 'alchemlip[mace]'"
-        )
+        raise InputError(missing_package(name, "mace-torch", "mace"))
 
 
 def released_file(name: str) -> Path:
@@ -96,7 +70,7 @@ def released_file(name: str) -> Path:
         InputError: if it is neither in the cache nor can be downloaded.
     """
     require_mace(name)
-    key = RELEASED[name][0]
+    key = MACE[name][0]
     with mace_imports(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         from mace.calculators import foundations_models as releases
         from mace.tools.utils import get_cache_dir
@@ -115,6 +89,22 @@ def released_file(name: str) -> Path:
                 f"cannot download the potential {name!r} (no network?): fetch {url} elsewhere and "
                 "give the path of the file with trust=True (--trust-file)"
             ) from error
+
+
+def downloaded_file(name: str) -> Path | None:
+    """Return the file of a released model if mace's cache holds it; nothing is downloaded."""
+    require_mace(name)
+    key = MACE[name][0]
+    with mace_imports():
+        from mace.calculators import foundations_models as releases
+        from mace.tools.utils import get_cache_dir
+    if key.startswith("off:"):
+        kept = os.path.basename(releases.mace_off_urls[key.removeprefix("off:")])
+    else:  # mace drops the other signs from these names
+        address = os.path.basename(releases.mace_mp_urls[key])
+        kept = "".join(sign for sign in address if sign.isalnum() or sign == "_")
+    file = Path(str(get_cache_dir())) / str(kept.partition("?")[0])
+    return file if file.is_file() else None
 
 
 def load_model(file: Path, name: str) -> nn.Module:

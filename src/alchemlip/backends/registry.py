@@ -7,10 +7,19 @@ import zipfile
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from alchemlip.backends import Backend, ModelCard
+from alchemlip.backends.names import (
+    ALIASES,
+    CHGNET,
+    MACE,
+    SEVENNET,
+    closest_names,
+    known_names,
+)
 from alchemlip.backends.plugins import load_factory, make_registered, package_of, registered
 from alchemlip.errors import InputError
 
@@ -45,7 +54,7 @@ def known_potentials() -> list[Entry]:
 
     entries = []
     here = sevennet.installed()
-    for name in sevennet.BUNDLED:
+    for name in SEVENNET:
         numbers = sevennet.covered_numbers(name) if here else []
         entries.append(
             Entry(
@@ -59,27 +68,26 @@ def known_potentials() -> list[Entry]:
         )
     here = chgnet.installed()
     symbols = tuple(species_symbol(number) for number in range(1, chgnet.N_ELEMENTS + 1))
-    for name in chgnet.BUNDLED:
+    for name in CHGNET:
         released = chgnet.card(name, chgnet.bundled_file(name)) if here else None
         entries.append(Entry(name, here, "chgnet", released, symbols if here else ()))
     here = mace_files.installed()
-    for name in mace_files.RELEASED:
+    for name in MACE:
         card = mace_files.card(name, None) if here else None
         note = "downloaded by mace on first use"
         if name.startswith("mace-mh"):
             note += "; needs head= / --head"
         entries.append(Entry(name, here, "mace", card, (), note))
-    own = [entry.name for entry in entries]
-    return entries + [_registered_entry(name, items, own) for name, items in registered().items()]
+    return entries + [_registered_entry(name, items) for name, items in registered().items()]
 
 
-def _registered_entry(name: str, items: list[EntryPoint], own: list[str]) -> Entry:
+def _registered_entry(name: str, items: list[EntryPoint]) -> Entry:
     """Return the line of a potential that another package brings."""
     from alchemlip.species import species_symbol
 
     package = " and ".join(package_of(item) for item in items)
     try:
-        factory = load_factory(name, items, own)
+        factory = load_factory(name, items, (*known_names(), *ALIASES))
     except InputError as error:
         return Entry(name, True, "", None, (), f"package {package}", str(error))
     card = getattr(factory, "card", None)
@@ -105,42 +113,91 @@ def make_backend(
         InputError: if the name is unknown, its package is missing, an option does not belong to
             its kind, or a file is not trusted.
     """
-    from alchemlip.backends import chgnet, mace, mace_files, sevennet
+    from alchemlip.backends import chgnet, mace, sevennet
+
+    plain, variant = _variant(name)
+    others = _of_other_packages(plain)
+    if others:
+        chosen = _only_variant(plain, variant, modal, head)
+        return make_registered(plain.lower(), others, device, dtype, chosen)
+    found = _resolve(name, trust)
+    modal, head = _modal_and_head(found.kind, found.name, found.variant, modal, head)
+    if found.kind == "SevenNet":
+        return sevennet.SevenNetBackend(found.name, found.file, device, dtype, modal)
+    if found.kind == "CHGNet":
+        return chgnet.CHGNetBackend(found.name, found.file, device, dtype)
+    return mace.MACEBackend(found.name, found.file, device, dtype, head)
+
+
+def own_calculator(name: str, trust: bool = False) -> Any:
+    """Return the ASE calculator that a potential's own package makes, on the CPU.
+
+    Args:
+        name: of the potential, its fidelity or head behind it, or a local file.
+        trust: allow a local file.
+
+    Raises:
+        InputError: as `make_backend` does.
+    """
+    from alchemlip.backends import own_calculators
+
+    if _of_other_packages(_variant(name)[0]):
+        raise InputError(
+            f"the potential {name!r} comes from a package that registers no calculator of its own: "
+            "compare it with that package's by hand"
+        )
+    found = _resolve(name, trust)
+    modal, head = _modal_and_head(found.kind, found.name, found.variant, None, None)
+    if found.kind == "SevenNet":
+        return own_calculators.sevennet_calculator(found.file, modal)
+    if found.kind == "CHGNet":
+        return own_calculators.chgnet_calculator(found.name, found.file)
+    return own_calculators.mace_calculator(found.file, head)
+
+
+def _of_other_packages(name: str) -> list[EntryPoint]:
+    """Return the entry points of a name; none for alchemlip's own names, which come first."""
+    lower = name.lower()
+    return [] if lower in (*known_names(), *ALIASES) else registered().get(lower, [])
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a name stands for."""
+
+    kind: str
+    name: str
+    file: Path
+    variant: str | None
+
+
+def _resolve(name: str, trust: bool) -> _Found:
+    """Return what a known name, an alias or the path of a local file stands for."""
+    from alchemlip.backends import chgnet, mace_files, sevennet
 
     name, variant = _variant(name)
-    lower = name.lower()
-    canonical = sevennet.ALIASES.get(lower, chgnet.ALIASES.get(lower, lower))
+    canonical = ALIASES.get(name.lower(), name.lower())
     path = Path(name)
-    kind = ""
-    others: dict[str, list[EntryPoint]] = {}
-    if canonical in sevennet.BUNDLED:
-        kind, name, path = "SevenNet", canonical, sevennet.bundled_file(canonical)
-    elif canonical in chgnet.BUNDLED:
-        kind, name, path = "CHGNet", canonical, chgnet.bundled_file(canonical)
-    elif canonical in mace_files.RELEASED:
-        kind, name, path = "MACE", canonical, mace_files.released_file(canonical)
-    elif lower in (others := registered()):
-        chosen = _only_variant(name, variant, modal, head)
-        return make_registered(lower, others[lower], device, dtype, chosen)
-    elif path.is_file():
-        kind = _kind(path)
-        if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
-            raise InputError(
-                f"the file {name!r} is a pickle, and loading one runs any code inside it: if you "
-                "trust its origin, pass trust=True (--trust-file)"
-            )
-    if not kind:
-        known = ", ".join((*sevennet.BUNDLED, *chgnet.BUNDLED, *mace_files.RELEASED, *others))
+    if canonical in SEVENNET:
+        return _Found("SevenNet", canonical, sevennet.bundled_file(canonical), variant)
+    if canonical in CHGNET:
+        return _Found("CHGNet", canonical, chgnet.bundled_file(canonical), variant)
+    if canonical in MACE:
+        return _Found("MACE", canonical, mace_files.released_file(canonical), variant)
+    if not path.is_file():
+        close = closest_names(name)
+        meant = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise InputError(
-            f"{name!r} is neither a known potential nor a file: choose one of {known}, or give the "
-            "path of a SevenNet or CHGNet checkpoint or of a MACE model"
+            f"{name!r} is neither a known potential nor a file{meant}: take a name that "
+            "'alchemlip models' lists, or the path of a SevenNet, CHGNet or MACE model"
         )
-    modal, head = _modal_and_head(kind, name, variant, modal, head)
-    if kind == "SevenNet":
-        return sevennet.SevenNetBackend(name, path, device, dtype, modal)
-    if kind == "CHGNet":
-        return chgnet.CHGNetBackend(name, path, device, dtype)
-    return mace.MACEBackend(name, path, device, dtype, head)
+    kind = _kind(path)
+    if kind != "CHGNet" and not trust:  # CHGNet's are read without running anything
+        raise InputError(
+            f"the file {name!r} is a pickle, and loading one runs any code inside it: if you "
+            "trust its origin, pass trust=True (--trust-file)"
+        )
+    return _Found(kind, name, path, variant)
 
 
 def _variant(name: str) -> tuple[str, str | None]:
@@ -173,14 +230,14 @@ def _modal_and_head(
             )
         modal, head = (None, variant) if kind == "MACE" else (variant, None)
     if kind != "MACE" and head is not None:
-        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r}")
+        raise InputError(f"the potential {name!r} has no heads: leave out head={head!r} (--head)")
     if kind == "MACE" and modal is not None:
         raise InputError(
             f"the potential {name!r} has heads, not fidelities: use head= (--head) instead of "
             f"modal={modal!r}"
         )
     if kind == "CHGNet" and modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r}")
+        raise InputError(f"the potential {name!r} has one fidelity: leave out {modal!r} (--modal)")
     return modal, head
 
 

@@ -18,30 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.names import SEVENNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.graph import Graph
 from alchemlip.messages import Form, MessageTables
 
 REFERENCE = "Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
 LICENCE = "MIT (with the sevenn wheel)"
-
-BUNDLED = {
-    "sevennet-0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
-    "sevennet-0-22may2024": "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
-    "sevennet-l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
-    "sevennet-mf-0": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
-}
-"""Checkpoints that travel in the sevenn wheel, below its folder of pretrained potentials."""
-
-ALIASES = {
-    "7net-0": "sevennet-0",
-    "7net-0_11july2024": "sevennet-0",
-    "sevennet-0_11july2024": "sevennet-0",
-    "7net-0_22may2024": "sevennet-0-22may2024",
-    "sevennet-0_22may2024": "sevennet-0-22may2024",
-    "7net-l3i5": "sevennet-l3i5",
-    "7net-mf-0": "sevennet-mf-0",
-}
 
 
 def installed() -> bool:
@@ -53,19 +36,17 @@ def bundled_file(name: str) -> Path:
     """Return the checkpoint of a bundled model, without importing sevenn."""
     spec = find_spec("sevenn")
     if spec is None or spec.origin is None:
-        raise InputError(
-            f"the potential {name!r} needs the package sevenn: pip install 'alchemlip[sevennet]'"
-        )
-    return Path(spec.origin).parent / "pretrained_potentials" / BUNDLED[name]
+        raise InputError(missing_package(name, "sevenn", "sevennet"))
+    return Path(spec.origin).parent / "pretrained_potentials" / SEVENNET[name]
 
 
 def card(name: str, file: Path, modal: str | None = None) -> ModelCard:
     """Return the card of a bundled model or a local checkpoint."""
-    bundled = name in BUNDLED
+    bundled = name in SEVENNET
     return ModelCard(
         name=name,
         kind="SevenNet",
-        weights=f"sevenn wheel, {BUNDLED[name]}" if bundled else str(file),
+        weights=f"sevenn wheel, {SEVENNET[name]}" if bundled else str(file),
         licence=LICENCE if bundled else "that of the file",
         sha256=file_checksum(file),
         reference=REFERENCE,
@@ -105,10 +86,7 @@ class SevenNetBackend:
         modal: str | None = None,
     ) -> None:
         if not installed():
-            raise InputError(
-                f"the potential {name!r} needs the package sevenn: "
-                "pip install 'alchemlip[sevennet]'"
-            )
+            raise InputError(missing_package(name, "sevenn", "sevennet"))
         self.card = card(name, file, modal)
         self.dtype = dtype
         self.device = device
@@ -254,13 +232,16 @@ def _load_model(file: Path, modal: str | None, name: str) -> tuple[Any, float, d
     fidelities = list(model.modal_map or {})
     if fidelities:
         if modal not in fidelities:
+            wrong = "" if modal is None else f", and {modal!r} is none of them"
             raise InputError(
-                f"the potential {name!r} has several fidelities and modal={modal!r} is none of "
-                f"them: choose one of {', '.join(fidelities)}"
+                f"the potential {name!r} has several fidelities{wrong}: choose one of "
+                f"{', '.join(fidelities)} (modal=, --modal)"
             )
         model.prepare_modal_deploy(modal)
     elif modal is not None:
-        raise InputError(f"the potential {name!r} has one fidelity: leave out modal={modal!r}")
+        raise InputError(
+            f"the potential {name!r} has one fidelity: leave out modal={modal!r} (--modal)"
+        )
     # Energies are summed, and differentiated, by the potential in float64.
     model.delete_module_by_key("force_output")
     model.delete_module_by_key("reduce_total_enegy")

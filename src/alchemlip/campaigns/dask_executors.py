@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -100,7 +101,7 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
             "--slurm needs SLURM's command sbatch, which is not on the PATH: run the campaign "
             "where jobs are submitted, usually a login node"
         )
-    over = threading.Event()
+    over, in_vain = threading.Event(), threading.Event()
     made: list[Any] = []
 
     def make() -> Executor:
@@ -113,14 +114,21 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
             made.append(cluster)
             _submit(cluster, settings.workers)
             threading.Thread(
-                target=_renew, args=(cluster, settings.workers, over), daemon=True
+                target=_renew, args=(cluster, settings.workers, over, in_vain), daemon=True
             ).start()
             made.append(_client(cluster, "--slurm"))
         executor: Executor = made[1].get_executor(pure=False)
         return executor
 
+    def watch() -> None:
+        if in_vain.is_set():
+            raise InputError(
+                f"the SLURM jobs ended before a worker began: look at what they printed in "
+                f"{str(logs)!r}, correct the settings, and run the campaign again"
+            )
+
     try:
-        yield [Lane(make, max(2 * settings.workers, LEAST_WIDTH))]
+        yield [Lane(make, max(2 * settings.workers, LEAST_WIDTH), watch=watch, lost=_lost())]
     finally:
         over.set()
         for item in reversed(made):
@@ -147,9 +155,26 @@ def _submit(cluster: Any, workers: int) -> None:
         ) from error
 
 
-def _renew(cluster: Any, workers: int, over: threading.Event) -> None:
+def _renew(cluster: Any, workers: int, over: threading.Event, in_vain: threading.Event) -> None:
+    """Submit ended jobs again, until it is over; tell if none of the first came to anything."""
+    connected = False
     while not over.wait(RENEWAL_S):
         cluster.scale(workers)
+        connected = connected or bool(cluster.scheduler_info["workers"])
+        if not connected and not _any_in_queue([job.job_id for job in cluster.workers.values()]):
+            in_vain.set()
+
+
+def _any_in_queue(jobs: list[str]) -> bool:
+    """Whether any of the jobs waits or runs; true where SLURM does not tell."""
+    command = ["squeue", "--noheader", "--format=%A", f"--jobs={','.join(jobs)}"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return True
+    # A job that ended a while ago is an invalid id to SLURM.
+    known = told.returncode == 0 or "Invalid job id" in told.stderr
+    return not known or bool(told.stdout.strip())
 
 
 def _client(cluster: Any, flag: str) -> Any:
@@ -184,7 +209,13 @@ def _lane(client: Any, name: str, width: int) -> Lane:
                 "again, and run the campaign again; what is finished is kept"
             )
 
-    return Lane(make, width, check)
+    return Lane(make, width, check, lost=_lost())
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    from distributed import KilledWorker
+
+    return (KilledWorker,)
 
 
 def _missing(flag: str, package: str, extra: str) -> str:

@@ -151,7 +151,9 @@ class _Lane:
 
     def drop(self) -> None:
         if self.executor is not None:
-            self.executor.shutdown(wait=False)
+            # Dask's complains without its scheduler; what is told is why the campaign ended.
+            with suppress(Exception):
+                self.executor.shutdown(wait=False)
             self.plan.ended()
         self.executor = None
 
@@ -183,6 +185,9 @@ class _Execution:
                 done, _ = wait(self.at_work, timeout=BUSY_WAIT_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._settle(future)
+                if not done:
+                    for lane in self.lanes:
+                        lane.plan.watch()
                 if not self.at_work and not self.queue and self.waiting:
                     time.sleep(0.1 * BUSY_WAIT_S)
         finally:
@@ -241,8 +246,9 @@ class _Execution:
         except Exception as error:
             lane.plan.check()
             # The executor's own: perform returns the run's errors. Dask raises KilledWorker when
-            # several workers died under a run.
-            if self.folder.attempts(job.name).begun == begun:
+            # several workers died that held a run, which may only have waited there.
+            lost = isinstance(error, lane.plan.lost)
+            if not lost and self.folder.attempts(job.name).begun == begun:
                 self.folder.note(job.name, "begun", process=os.getpid())
                 self.folder.note(job.name, "failed", error=f"{type(error).__name__}: {error}")
         if outcome is None:

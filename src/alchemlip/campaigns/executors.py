@@ -36,13 +36,18 @@ class Lane:
     Attributes:
         make: makes the executor.
         width: how many runs are submitted at a time.
-        check: raises `InputError` if what the executor relies on is gone for good.
+        check: raises `InputError` if what the executor relies on is gone for good; called when a
+            run was lost.
+        watch: raises `InputError` if the executor will never begin a run; called while none ends.
+        lost: errors of the executor that say no more than that workers died.
         ended: called after the executor was shut down.
     """
 
     make: Callable[[], Executor]
     width: int = 1
     check: Callable[[], None] = lambda: None
+    watch: Callable[[], None] = lambda: None
+    lost: tuple[type[Exception], ...] = ()
     ended: Callable[[], None] = lambda: None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,48 @@ from alchemlip.errors import InputError
 from alchemlip.results import POINTS
 
 
-def fraction_done(results: Path, record: Mapping[str, Any]) -> float | None:
-    """Return the fraction of a run's steps or points that are done and on the disk.
+@dataclass(frozen=True)
+class Progress:
+    """What is done of a calculation.
+
+    Attributes:
+        done: points or time steps that are on the disk.
+        total: of them.
+        unit: ``points`` or ``steps``.
+    """
+
+    done: int
+    total: int
+    unit: str
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1."""
+        return self.done / max(1, self.total)
+
+
+def progress_of(results: Path, record: Mapping[str, Any]) -> Progress | None:
+    """Return how many of a run's steps or points are done and on the disk.
 
     Args:
         results: folder of the run.
         record: content of its ``result.json``.
 
     Returns:
-        0 to 1, or None where the number of steps is not known in advance: relaxations, searches.
+        None where the number of steps is not known in advance: relaxations, searches.
     """
     inputs = record.get("inputs", {})
     total = _points(inputs)
     if total is not None:
-        return _points_done(results) / total
+        return Progress(_points_done(results), total, "points")
     dynamics = _steps(inputs)
     return None if dynamics is None else _steps_done(results, *dynamics)
+
+
+def fraction_done(results: Path, record: Mapping[str, Any]) -> float | None:
+    """Return the fraction of a run's steps or points that are done; see `progress_of`."""
+    progress = progress_of(results, record)
+    return None if progress is None else progress.fraction
 
 
 def points_done(results: Path) -> int | None:
@@ -88,7 +115,9 @@ def _steps(inputs: Mapping[str, Any]) -> tuple[dict[str, Lengths], bool] | None:
     return stages | {f"repeat {repeat}": legs for repeat in range(switching.repeats)}, False
 
 
-def _steps_done(results: Path, trajectories: Mapping[str, Lengths], windows: bool) -> float | None:
+def _steps_done(
+    results: Path, trajectories: Mapping[str, Lengths], windows: bool
+) -> Progress | None:
     from alchemlip.freeenergy.windows import EQUILIBRATE, WINDOWS
     from alchemlip.runs import RECORD, RunRecord
 
@@ -99,9 +128,12 @@ def _steps_done(results: Path, trajectories: Mapping[str, Lengths], windows: boo
             state = record.state()
     except InputError:  # nothing in it yet
         return None
+    total = sum(map(sum, trajectories.values()))
     if state is None:
-        return 0.0  # at what comes before the first step, such as energies at rest
-    name = str(state["trajectory"])
+        return Progress(
+            0, total, "steps"
+        )  # at what comes before the first step, such as energies at rest
+    name = str(state.get("trajectory"))
     if name not in trajectories:
         return None
     number = state["segment"]
@@ -111,4 +143,4 @@ def _steps_done(results: Path, trajectories: Mapping[str, Lengths], windows: boo
         if before == name:
             break
         done += sum(lengths)
-    return done / sum(map(sum, trajectories.values()))
+    return Progress(done, total, "steps")

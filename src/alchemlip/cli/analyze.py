@@ -32,7 +32,7 @@ Temperatures = Annotated[
     str | None,
     typer.Option(
         "--temperatures",
-        help="Of the table of phases, FIRST,LAST,NUMBER in K.",
+        help="Temperatures of the table of phases, FIRST,LAST,NUMBER in K.",
         show_default="all that the runs cover",
     ),
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemlip.cli.completion import complete_campaign
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ app = typer.Typer(
 MOST_SHOWN = 40
 
 File = Annotated[Path, typer.Argument(help="Campaign file, YAML ('alchemlip campaign init').")]
-Folder = Annotated[Path, typer.Argument(help="Folder of the campaign.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of the campaign.", autocompletion=complete_campaign)
+]
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the campaign.", show_default="campaign-FILE"),
@@ -206,7 +209,7 @@ def run(
     if workers < 0 or dask_workers < 0:
         raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
     if threads is not None and threads < 1:
-        raise InputError("--threads is at least 1: correct it")
+        raise InputError(f"--threads {threads} cannot be used: give at least 1")
     together = batch_size(batch)
     settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)

@@ -23,10 +23,10 @@ Runs = Annotated[
     ),
 ]
 Enthalpy = Annotated[
-    float | None, typer.Option("--enthalpy", help="Instead of runs: of formation, eV.")
+    float | None, typer.Option("--enthalpy", help="Instead of runs: enthalpy of formation, eV.")
 ]
 Entropy = Annotated[
-    float | None, typer.Option("--entropy", help="Instead of runs: of formation, k_B.")
+    float | None, typer.Option("--entropy", help="Instead of runs: entropy of formation, k_B.")
 ]
 Lowest = Annotated[float, typer.Option("--from", help="Lowest temperature of the table, K.")]
 Highest = Annotated[float, typer.Option("--to", help="Highest temperature of the table, K.")]

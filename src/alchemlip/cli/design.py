@@ -33,16 +33,16 @@ def command(
         ),
     ] = [],
     minimise: Annotated[
-        list[str], typer.Option("--minimise", help="A property.", metavar="P")
+        list[str], typer.Option("--minimise", help="A property to make small.", metavar="P")
     ] = [],
     maximise: Annotated[
-        list[str], typer.Option("--maximise", help="A property.", metavar="P")
+        list[str], typer.Option("--maximise", help="A property to make large.", metavar="P")
     ] = [],
     at_most: Annotated[
-        list[str], typer.Option("--at-most", help="A limit on a property.", metavar="P=V")
+        list[str], typer.Option("--at-most", help="A highest value of a property.", metavar="P=V")
     ] = [],
     at_least: Annotated[
-        list[str], typer.Option("--at-least", help="A limit on a property.", metavar="P=V")
+        list[str], typer.Option("--at-least", help="A lowest value of a property.", metavar="P=V")
     ] = [],
     bound: Annotated[
         list[str],
@@ -52,7 +52,11 @@ def command(
     ] = [],
     relation: Annotated[
         list[str],
-        typer.Option("--relation", help="Linear, e.g. 'Ce:Y - 4 O:Va = 0'.", metavar="TEXT"),
+        typer.Option(
+            "--relation",
+            help="A linear relation of weights, e.g. 'Ce:Y - 4 O:Va = 0'.",
+            metavar="TEXT",
+        ),
     ] = [],
     charge: Annotated[
         list[str],
@@ -72,7 +76,7 @@ def command(
     supercell_kind: Annotated[
         str, typer.Option("--supercell-kind", help="random, or sqs (needs icet).")
     ] = "random",
-    seed: Annotated[int, typer.Option("--seed", help="Of the atoms in the supercell.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the atoms in the supercell.")] = 0,
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
     normalise: opt.Normalise = False,
@@ -137,7 +141,10 @@ def command(
         "supercell": None if repeats is None else [list(repeats), supercell_kind, seed],
     }
     folder = ResultFolder(
-        opt.results_folder(out, "design", structure), "design", inputs, opt.source(structure)
+        opt.results_folder(out, "design", structure),
+        "design",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if not folder.finished:

@@ -39,7 +39,10 @@ def command(
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", help="Change of the energy that ends it, meV per site."),
+        typer.Option(
+            "--tolerance",
+            help="Change of the energy at which the supercell is large enough, meV per site.",
+        ),
     ] = 1.0,
     order: Annotated[
         str,
@@ -51,6 +54,17 @@ def command(
     bulk_modulus: Annotated[
         bool, typer.Option("--bulk-modulus", help="Volume and bulk modulus of the random alloy.")
     ] = False,
+    vibrations: Annotated[
+        bool,
+        typer.Option(
+            "--vibrations",
+            help="Quasi-harmonic free energy with local relaxation; needs --supercell.",
+        ),
+    ] = False,
+    displacement: Annotated[
+        float,
+        typer.Option("--displacement", help="Of the force constants of --vibrations, A."),
+    ] = 0.2,
     temperature: Annotated[
         list[float],
         typer.Option(
@@ -66,7 +80,7 @@ def command(
     explicit_relax: Annotated[
         bool, typer.Option("--explicit-relax", help="Also relax the explicit supercells.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the explicit supercells.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the explicit supercells.")] = 0,
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",
@@ -112,6 +126,10 @@ def command(
     compositions = _compositions(len(species), points, at)
     for value in temperature:
         check_temperature(value)
+    if vibrations and supercell is None:
+        raise InputError(
+            "--vibrations are compared between compositions in one supercell: give --supercell"
+        )
     if temperature and len(species) != 2:
         raise InputError("--temperature draws common tangents of two species: give two")
     chosen = disorder_settings(
@@ -121,6 +139,8 @@ def command(
         tolerance=1e-3 * tolerance,
         bulk_modulus=bulk_modulus,
         local_relaxation=local_relaxation,
+        vibrations=vibrations,
+        displacement=displacement,
         explicit=explicit,
         explicit_kind=explicit_kind,
         explicit_relax=explicit_relax,
@@ -141,7 +161,10 @@ def command(
     inputs = study_inputs(mixture, potential, name, x, chosen, relaxing)
     inputs["temperatures_K"] = list(temperature)
     folder = ResultFolder(
-        opt.results_folder(out, "disorder", structure), "disorder", inputs, opt.source(structure)
+        opt.results_folder(out, "disorder", structure),
+        "disorder",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if folder.resumed:
@@ -196,7 +219,8 @@ def _finish(
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:
     from alchemlip.report import flat_row
 
-    row = flat_row({key: value for key, value in record.items() if key != "supercell_trials"})
+    nested = ("supercell_trials", "quasi_harmonic")
+    row = flat_row({key: value for key, value in record.items() if key not in nested})
     return row | {"supercell": "x".join(map(str, record["supercell"] or []))}
 
 
@@ -264,7 +288,47 @@ def _results(
             }
             for temperature in temperatures
         ]
+        if all("quasi_harmonic" in record for record in records):
+            results |= _vibrational_results(x.tolist(), records, temperatures, fraction)
     return results, curve
+
+
+def _vibrational_results(
+    x: list[float], records: Sequence[dict[str, Any]], temperatures: Sequence[float], share: float
+) -> dict[str, Any]:
+    """Return gaps with vibrations at the temperatures where there is a free energy."""
+    from alchemlip.disorder.mixing import consolute_point
+    from alchemlip.disorder.quasiharmonic import QuasiHarmonicCrystal, fit_vibrational_mixing
+
+    if any(record["quasi_harmonic"] is None for record in records):
+        return {"vibrations_note": "a crystal is unstable: see its point"}
+    crystals = [QuasiHarmonicCrystal.from_dict(record["quasi_harmonic"]) for record in records]
+
+    def harmonic(temperature: float) -> Any:
+        return fit_vibrational_mixing(x, crystals, temperature, share, expansion=False)
+
+    try:
+        critical = consolute_point(harmonic)
+    except InputError as error:
+        return {"vibrations_note": str(error)}
+    results: dict[str, Any] = {
+        "harmonic_critical_composition": critical[0] if critical else None,
+        "harmonic_critical_temperature_K": critical[1] if critical else None,
+        "with_vibrations": [],
+    }
+    for temperature in temperatures:
+        row: dict[str, Any] = {"temperature_K": temperature}
+        try:
+            curve = fit_vibrational_mixing(x, crystals, temperature, share)
+        except InputError as error:
+            results["with_vibrations"].append(row | {"note": str(error)})
+            continue
+        row["volume_A3_per_atom"] = [crystal.volume(temperature) for crystal in crystals]
+        row["free_energy_of_mixing_eV_per_atom"] = curve.free_energy(x, temperature).tolist()
+        row["miscibility_gaps"] = [list(gap) for gap in curve.miscibility_gaps(temperature)]
+        row["spinodal"] = curve.spinodal(temperature)
+        results["with_vibrations"].append(row)
+    return results
 
 
 def _show(
@@ -322,6 +386,13 @@ def _show(
     for entry in results.get("at_temperature", ()):
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
         console.print(f"{entry['temperature_K']:g} K: miscibility gap {gaps}")
+    for entry in results.get("with_vibrations", ()):
+        note = entry.get("note")
+        if note:
+            console.print(f"[yellow]No vibrations at {escape(note)}[/yellow]")
+            continue
+        gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
+        console.print(f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps}")
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points")
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)

@@ -44,7 +44,10 @@ def command(
         **describe_potential(potential),
     }
     folder = ResultFolder(
-        opt.results_folder(out, "energy", structure), "energy", inputs, opt.source(structure)
+        opt.results_folder(out, "energy", structure),
+        "energy",
+        inputs,
+        opt.source(structure, potential),
     )
     if folder.finished:
         show_record(folder.record["results"], f"{structure.name}, {potential.name}", folder.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,8 +14,10 @@ import typer
 
 from alchemlip.cli import options as opt
 from alchemlip.errors import InputError
+from alchemlip.freeenergy.overlap import overlap_warning
 
 if TYPE_CHECKING:
+    from alchemlip.ensemble import Potential
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
     from alchemlip.freeenergy.windows import WindowSettings
@@ -146,10 +149,28 @@ def checked(model: type[Settings], values: Mapping[str, Any]) -> Settings:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{name} = {first.get('input')!r} cannot be used ({first['msg'].lower()}): correct it"
-        ) from error
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        wanted = "it " + message if message.startswith("should") else message
+        value = first.get("input")
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        raise InputError(f"{option_of(first['loc'])} {shown} cannot be used: {wanted}") from error
+
+
+OPTIONS = {
+    "equilibration_steps": "--equilibrate",
+    "switching_steps": "--switch",
+    "sampling_steps": "--sample",
+    "couplings": "--windows",
+}
+UNIT = re.compile("_(K|fs|GPa)$")
+
+
+def option_of(place: tuple[int | str, ...]) -> str:
+    """Return the option that sets a field of the settings."""
+    if not place:
+        return "this combination of options"
+    name = str(place[0])
+    return OPTIONS.get(name, "--" + UNIT.sub("", name).replace("_", "-"))
 
 
 @dataclass(frozen=True)
@@ -206,6 +227,7 @@ def completed_run(
     inputs: Mapping[str, Any],
     compute: Callable[[Run, Callable[[int, int], None]], Mapping[str, Any]],
     *,
+    potential: Potential,
     out: Path | None,
     resume: bool,
     shown_as: str | None = None,
@@ -217,6 +239,7 @@ def completed_run(
         structure: the file, for names.
         inputs: all that determines the results.
         compute: gives the results; called with the run and what is told steps done and in all.
+        potential: whose origin and licence are noted.
         out, resume: the results folder.
         shown_as: beside the progress bar, if not the command.
 
@@ -224,7 +247,7 @@ def completed_run(
         InputError: as `start_run` does.
     """
     folder = opt.results_folder(out, command, structure)
-    run = start_run(folder, command, inputs, opt.source(structure), resume=resume)
+    run = start_run(folder, command, inputs, opt.source(structure, potential), resume=resume)
     if not run.folder.finished:
         title = f"{shown_as or command} {structure.stem}"
         with run.noting_failure(), progress_bar(title) as report:
@@ -290,27 +313,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
                 watch(done, total)
 
         yield report
-
-
-SMALL_OVERLAP = 0.03
-"""Overlap of neighbouring ensembles below which errors are too small (Klimovich, Shirts and Mobley,
-J. Comput. Aided Mol. Des. 29, 397 (2015))."""
-
-
-def overlap_warning(results: Mapping[str, Any]) -> str | None:
-    """Return a sentence if the ends of a run hardly overlap, so that its error says too little."""
-    overlap = results.get("overlap")
-    if overlap is None or overlap >= SMALL_OVERLAP:
-        return None
-    if "couplings" in results:
-        return (
-            f"Neighbouring windows hardly overlap ({overlap:.1g}): the error is too small; take "
-            "more --windows"
-        )
-    return (
-        f"Forward and backward work hardly overlap ({overlap:.1g}): value and error rest on tails; "
-        "switch more slowly (--switch)"
-    )
 
 
 def show_free_energy(results: Mapping[str, Any], title: str, folder: Path) -> None:

@@ -38,7 +38,7 @@ Spring = Annotated[
     list[str],
     typer.Option(
         "--spring",
-        help="A given spring constant in eV/A^2 of a class of sites, e.g. Cs=0.3. Repeated.",
+        help="A given spring constant in eV/A^2 of a class of sites, e.g. Cs=0.3. May be repeated.",
         metavar="CLASS=K",
     ),
 ]
@@ -49,13 +49,15 @@ CentreOfMassOption = Annotated[
     str,
     typer.Option(
         "--centre-of-mass",
-        help="Its volume: that of a primitive-cell (Freitas et al.), or of the whole supercell "
-        "(calphy).",
+        help="Volume that it visits: that of a primitive-cell (Freitas et al.), or of the whole "
+        "supercell (calphy).",
     ),
 ]
 PrimitiveCells = Annotated[
     int | None,
-    typer.Option("--primitive-cells", help="How many there are; found by spglib if left out."),
+    typer.Option(
+        "--primitive-cells", help="Primitive cells in the crystal; found by spglib if left out."
+    ),
 ]
 Quantum = Annotated[
     str,
@@ -229,7 +231,9 @@ def _run(
         plot_switching(run.record, results, run.folder.path / "switching.png")
         return results
 
-    run = fe.completed_run("frenkel-ladd", structure, inputs, compute, out=out, resume=resume)
+    run = fe.completed_run(
+        "frenkel-ladd", structure, inputs, compute, potential=potential, out=out, resume=resume
+    )
     results = run.folder.record["results"]
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(results, title, run.folder.path)

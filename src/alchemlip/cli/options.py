@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemlip.cli.completion import complete_model
 from alchemlip.errors import InputError
-from alchemlip.species import parse_composition, parse_species
 
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
@@ -42,10 +43,12 @@ def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in names or name in ("settings", "help"):
-            known = ", ".join(sorted(n for n in names if n not in ("settings", "help", None)))
+            known = sorted(str(n) for n in names if n not in ("settings", "help", None))
+            close = get_close_matches(name, known, n=1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(
-                f"the settings file {str(file)!r} has an unknown entry {key!r}: the options of "
-                f"this command are {known}"
+                f"the settings file {str(file)!r} has an unknown entry {key!r}{meant}: the options "
+                f"of this command are {', '.join(known)}"
             )
         many = getattr(names[name], "multiple", False)
         defaults[name] = [value] if many and not isinstance(value, list) else value
@@ -89,6 +92,7 @@ Model = Annotated[
         help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
         "follow: sevennet-mf-0@PBE.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 Models = Annotated[
@@ -98,6 +102,7 @@ Models = Annotated[
         help="Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may "
         "follow: sevennet-mf-0@PBE. Repeated: an ensemble, with error bars.",
         metavar="NAME",
+        autocompletion=complete_model,
     ),
 ]
 Representation = Annotated[
@@ -179,6 +184,8 @@ def mixed_by_options(
         normalise: divide weights by their sum.
         option: what ``mix`` is called on the command line.
     """
+    from alchemlip.species import parse_composition, parse_species
+
     named = {}
     for text in groups:
         name, sites = _split(text, "--group", "cations=0,2-5")
@@ -320,9 +327,18 @@ def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None
         check_settings(mixture, settings)
 
 
-def source(structure: Path) -> dict[str, str]:
-    """Return what is noted of where a structure came from."""
-    return {"structure_file": str(structure)}
+def source(structure: Path, potential: Potential) -> dict[str, str]:
+    """Return what is noted of where a structure and a potential came from."""
+    import hashlib
+
+    card = potential.card
+    return {
+        "structure_file": str(structure),
+        "structure_sha256": hashlib.sha256(structure.read_bytes()).hexdigest(),
+        "potential_weights": card.weights,
+        "potential_licence": card.licence,
+        "potential_reference": card.reference,
+    }
 
 
 def refuse_scanned(scanned: Sequence[Scanned]) -> None:

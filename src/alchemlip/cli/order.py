@@ -33,7 +33,9 @@ def command(
     ] = 3,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", help="K; also give the short-range order there."),
+        typer.Option(
+            "--temperature", help="Also give the short-range order at this temperature, K."
+        ),
     ] = None,
     search: Annotated[
         int,
@@ -41,7 +43,7 @@ def command(
             "--search", help="Also search by gradients, from so many random starts.", min=0
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random starts.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random starts.")] = 0,
     no_relax: Annotated[
         bool, typer.Option("--no-relax", help="Keep the cell and positions as given.")
     ] = False,
@@ -122,7 +124,10 @@ def command(
         **describe_potential(potential),
     }
     folder = ResultFolder(
-        opt.results_folder(out, "order", structure), "order", inputs, opt.source(structure)
+        opt.results_folder(out, "order", structure),
+        "order",
+        inputs,
+        opt.source(structure, potential),
     )
     console = Console()
     if folder.finished:

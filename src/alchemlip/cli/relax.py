@@ -43,6 +43,7 @@ def command(
     from alchemlip.relaxation import relax, relaxation_settings, space_group
     from alchemlip.report import describe_potential, describe_relaxation
     from alchemlip.results import ResultFolder
+    from alchemlip.step_log import STEPS, StepLog
     from alchemlip.structure_files import write_exact_and_cif
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
@@ -64,17 +65,32 @@ def command(
         **describe_potential(potential),
     }
     folder = ResultFolder(
-        opt.results_folder(out, "relax", structure), "relax", inputs, opt.source(structure)
+        opt.results_folder(out, "relax", structure),
+        "relax",
+        inputs,
+        opt.source(structure, potential),
     )
     title = f"{structure.name}, relaxed with {potential.name}"
     if not folder.finished:
         console = Console()
-        with folder.noting_failure(), console.status("relaxing") as status:
+        with (
+            folder.noting_failure(),
+            console.status("relaxing") as status,
+            StepLog(folder.path / STEPS) as log,
+        ):
 
             def on_step(step: int, energy: float, force: float, stress: float) -> None:
                 status.update(
                     f"step {step}: {energy:.6f} eV, largest force {force:.1e} eV/Å, "
                     f"stress deviation {stress:.1e} GPa"
+                )
+                log.add(
+                    {
+                        "step": step,
+                        "energy_eV": energy,
+                        "max_force_eV_per_A": force,
+                        "max_stress_deviation_GPa": stress,
+                    }
                 )
 
             result = relax(mixture, potential, chosen, on_step=on_step)

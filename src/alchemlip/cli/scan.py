@@ -75,7 +75,7 @@ def command(
     opt.refuse_unusable(mixture, potential, chosen)
     inputs = scan_inputs(mixture, potential, name, points, chosen)
     folder = ResultFolder(
-        opt.results_folder(out, "scan", structure), "scan", inputs, opt.source(structure)
+        opt.results_folder(out, "scan", structure), "scan", inputs, opt.source(structure, potential)
     )
     console = Console()
     before = len(folder.points())

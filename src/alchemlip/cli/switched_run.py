@@ -144,7 +144,9 @@ def run_path(
         plot_switching(run.record, results, run.folder.path / "switching.png")
         return results
 
-    run = fe.completed_run(name, structure, inputs, compute, out=out, resume=resume)
+    run = fe.completed_run(
+        name, structure, inputs, compute, potential=potential, out=out, resume=resume
+    )
     _show(run, structure, dynamics, potential)
 
 
@@ -182,7 +184,14 @@ def run_windows(
         return results
 
     run = fe.completed_run(
-        "transmute", structure, inputs, compute, out=out, resume=resume, shown_as="windows"
+        "transmute",
+        structure,
+        inputs,
+        compute,
+        potential=potential,
+        out=out,
+        resume=resume,
+        shown_as="windows",
     )
     _show(run, structure, dynamics, potential)
 

@@ -155,7 +155,10 @@ def command(
             "--reference FOLDER of a frenkel-ladd run"
         )
     if reference is None and (reference_cell or vacant_run is not None):
-        raise InputError("--reference-cell and --vacant-run need a frenkel-ladd run: --reference")
+        raise InputError(
+            "--reference-cell and --vacant-run need a frenkel-ladd run: name its folder "
+            "(--reference)"
+        )
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
         timestep_fs=timestep,
@@ -268,7 +271,9 @@ def _run(vacancy: Vacancy, structure: Path, out: Path | None, resume: bool) -> N
         plot_switching(run.record, results, run.folder.path / "switching.png")
         return {**results, **static, "two_crystals": vacancy.two_crystals}
 
-    run = fe.completed_run("vacancy", structure, vacancy.inputs(), compute, out=out, resume=resume)
+    run = fe.completed_run(
+        "vacancy", structure, vacancy.inputs(), compute, potential=potential, out=out, resume=resume
+    )
     results = run.folder.record["results"]
     title = (
         f"{results['species']} vacancy on site {site} of {structure.name} at "

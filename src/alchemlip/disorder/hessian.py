@@ -148,8 +148,13 @@ def random_group(mixture: Mixture, name: str | None = None) -> Group:
             sites change together.
     """
     if name is None:
+        if not mixture.groups:
+            raise InputError(
+                "no sites are mixed, so nothing is disordered: mix at least two species, such as "
+                "Ce=Ce0.5Zr0.5 (--mix)"
+            )
         if len(mixture.groups) != 1:
-            names = ", ".join(item.name for item in mixture.groups) or "none"
+            names = ", ".join(item.name for item in mixture.groups)
             raise InputError(
                 f"which group is disordered is not clear (there are: {names}): name one"
             )

@@ -56,6 +56,8 @@ class LocalRelaxation:
         group: the disordered group.
         energy: of the supercell in eV, never positive.
         softest_mode: least eigenvalue of the force constants in eV/A^2, translations left out.
+        stiffness: (3 S - 3,) these eigenvalues, ascending; with strains among them if the cell
+            relaxed.
         method: of the derivatives, ``double_backward`` or ``differences``.
         note: why ``auto`` fell back on differences; empty otherwise.
     """
@@ -64,6 +66,7 @@ class LocalRelaxation:
     group: str
     energy: float
     softest_mode: float
+    stiffness: FloatArray
     method: str
     note: str = ""
 
@@ -76,6 +79,7 @@ def local_relaxation(
     exact_composition: bool = False,
     cell: bool = False,
     method: Method = "auto",
+    displacement: float | None = None,
     symmetry: bool = True,
     symprec: float = 1e-3,
 ) -> LocalRelaxation:
@@ -88,6 +92,8 @@ def local_relaxation(
         exact_composition: average over arrangements of the supercell's exact composition.
         cell: also let the strain of the supercell relax.
         method: of the derivatives, as in `occupancy_hessian`.
+        displacement: force constants by central differences of so many Angstrom, the size of the
+            displacements to come, where the curvature at the ideal sites says little of them.
         symmetry: compute inequivalent sites alone.
         symprec: tolerance of the symmetry search in Angstrom.
 
@@ -116,12 +122,17 @@ def local_relaxation(
     atom_rows = (3 * everywhere.representatives[:, None] + np.arange(3)).reshape(-1)
     occupancy_rows = (first + k * place[:, None] + np.arange(k)).reshape(-1)
     strain_rows = np.arange(9) + derivatives.slices["strain"].start if cell else atom_rows[:0]
+    if cell and displacement is not None:
+        raise InputError("the strain has no displacement in Angstrom: leave out one of the two")
+    atoms_exact = atom_rows if displacement is None else atom_rows[:0]
     rows, used, note = derivatives.rows(
-        np.concatenate([atom_rows, occupancy_rows, strain_rows]), method
+        np.concatenate([atoms_exact, occupancy_rows, strain_rows]), method
     )
     at_atoms, at_occupancies, at_strains = np.split(
-        rows, [len(atom_rows), len(atom_rows) + len(occupancy_rows)]
+        rows, [len(atoms_exact), len(atoms_exact) + len(occupancy_rows)]
     )
+    if displacement is not None:
+        at_atoms, _, _ = derivatives.rows(atom_rows, "differences", displacement)
     stiffness = force_constants(everywhere, at_atoms[:, positions])
     # Sum over the sites of -G; the signs cancel below.
     push = at_occupancies[:, positions].reshape(len(place), k, -1)
@@ -150,6 +161,7 @@ def local_relaxation(
         group=chosen.name,
         energy=-0.5 * trace,
         softest_mode=float(values.min()),
+        stiffness=values,
         method=used,
         note=note,
     )

@@ -7,19 +7,21 @@
     E_mix(x) = x (1 - x) sum_m L_m (1 - 2 x)^m         (Redlich and Kister, 1948; x of the second)
 
 with c the share of lattice sites that are disordered. Energies are per lattice site; the entropy is
-that of ideal mixing: no short-range order, no vibrations.
+that of ideal mixing: no short-range order. Vibrations may stand in E_mix, which then depends on T
+(`alchemlip.disorder.quasiharmonic`).
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from ase.units import kB
 from numpy.polynomial import Polynomial
-from scipy.optimize import root
+from scipy.optimize import brentq, root
 
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
@@ -199,6 +201,35 @@ class BinaryMixing:
         for power, value in enumerate(self.coefficients.tolist()):
             total = total + value * (1 - 2 * x) ** power
         return x * (1 - x) * total
+
+
+def consolute_point(
+    mixing_at: Callable[[float], BinaryMixing], lowest: float = 10.0, highest: float = 5000.0
+) -> tuple[float, float] | None:
+    """Return (composition, temperature in K) where the gap closes of energies that depend on T.
+
+    Args:
+        mixing_at: the mixing energy (entropy of ideal mixing left out) at a temperature in K.
+        lowest, highest: temperatures in K between which to look.
+
+    Returns:
+        The highest temperature at which a critical point of the curve is its own; None if there is
+        no gap at ``lowest``, or still one at ``highest``.
+    """
+
+    def excess(temperature: float) -> float:
+        critical = mixing_at(temperature).critical_point()
+        return (0.0 if critical is None else critical[1]) - temperature
+
+    grid = np.geomspace(lowest, highest, 41)
+    values = np.array([excess(temperature) for temperature in grid.tolist()])
+    closing = np.flatnonzero((values[:-1] > 0.0) & (values[1:] <= 0.0))
+    if not len(closing) or values[-1] > 0.0:
+        return None
+    low, high = grid[closing[-1] : closing[-1] + 2].tolist()
+    temperature = float(brentq(excess, low, high, xtol=1e-6))
+    critical = mixing_at(temperature).critical_point()
+    return None if critical is None else (critical[0], temperature)
 
 
 def fit_mixing(

@@ -242,7 +242,8 @@ class RandomAlloyPotential(AlchemicalPotential):
         super().__init__(potential.backend)
         if str(potential.dtype) != "torch.float64":
             raise InputError(
-                "forces of a random alloy are small differences: load the potential in float64"
+                "forces of a random alloy are small differences: load the potential in "
+                "float64 (--dtype float64)"
             )
         self.repeats = repeats
         self._potential = potential

@@ -22,6 +22,7 @@ from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.disorder.mixing import mixing_energies
+from alchemlip.disorder.quasiharmonic import DISPLACEMENT, quasi_harmonic
 from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
@@ -51,6 +52,10 @@ class DisorderSettings(BaseModel):
     tolerance: float = Field(default=1e-3, gt=0, description="of the supercell, eV per site")
     bulk_modulus: bool = Field(default=False, description="volume and bulk modulus of E_random")
     local_relaxation: bool = Field(default=False, description="relaxation around neighbours")
+    vibrations: bool = Field(default=False, description="quasi-harmonic, of the mean field")
+    displacement: float = Field(
+        default=DISPLACEMENT, gt=0, le=1, description="of the force constants of vibrations, A"
+    )
     explicit: int = Field(default=0, ge=0, description="number of explicit supercells")
     explicit_kind: Literal["random", "sqs"] = Field(default="random")
     explicit_relax: bool = Field(default=False, description="also relax the explicit supercells")
@@ -138,7 +143,7 @@ def study_disorder(
                 )
             if on_point:
                 on_point(point, len(done), len(compositions))
-    return _with_mixing_energies([done[index] for index in range(len(compositions))])
+    return with_mixing_energies([done[index] for index in range(len(compositions))])
 
 
 def study_inputs(
@@ -229,6 +234,8 @@ def disorder_point(
             record["local_relaxation_energy_eV_per_atom"] = 0.0
         else:
             record |= _local_relaxation(mixture.repeat(alloy.repeats), potential)
+    if settings.vibrations:
+        record |= _quasi_harmonic(mixture, potential, settings, relaxation)
     if alloy is not None and settings.explicit:
         record |= _explicit(mixture, potential, alloy.repeats, settings)
     return DisorderPoint(np.asarray(x, dtype=float), mixture, record)
@@ -261,6 +268,35 @@ def _local_relaxation(supercell: Mixture, potential: AlchemicalPotential) -> dic
         "local_relaxation_derivatives": result.method,
         "softest_mode_eV_per_A2": result.softest_mode,
         "local_relaxation_seconds": perf_counter() - begin,
+    }
+
+
+def _quasi_harmonic(
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    settings: DisorderSettings,
+    relaxation: RelaxationSettings,
+) -> dict[str, Any]:
+    """Return the crystal at several volumes, or None and why: as for the local relaxation."""
+    if settings.supercell is None:
+        raise InputError(
+            "vibrations are compared between compositions, in one supercell: give --supercell"
+        )
+    begin = perf_counter()
+    try:
+        crystal = quasi_harmonic(
+            mixture,
+            potential,
+            settings.supercell,
+            order=settings.order,
+            displacement=settings.displacement,
+            relaxation=relaxation,
+        )
+    except InputError as error:
+        return {"quasi_harmonic": None, "quasi_harmonic_note": str(error)}
+    return {
+        "quasi_harmonic": crystal.to_dict(),
+        "quasi_harmonic_seconds": perf_counter() - begin,
     }
 
 
@@ -306,7 +342,7 @@ def _explicit(
     return record
 
 
-def _with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]:
+def with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]:
     """Return the points with energies above the plane of the ends, where all ends are there."""
     x = np.array([point.x for point in points])
     ends = {int(row.argmax()) for row in x if row.max() == 1.0}

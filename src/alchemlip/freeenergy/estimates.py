@@ -43,6 +43,20 @@ class FreeEnergyEstimate:
     interval_95_eV: tuple[float, float]
     details: dict[str, Any] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the value with its error, and what it rests on."""
+        from alchemlip.notebook import html_table
+
+        low, high = self.interval_95_eV
+        rows: list[tuple[str, Any]] = [
+            ("free energy difference (eV)", self.value_eV),
+            ("standard error (eV)", json_number(self.standard_error_eV)),
+            ("95 % interval (eV)", f"{low:.6g} to {high:.6g}" if np.isfinite(high) else None),
+            ("dissipation (eV)", json_number(self.dissipation_eV)),
+            ("overlap, 0 to 1", json_number(self.overlap)),
+        ]
+        return html_table(self.method, (), [row for row in rows if row[1] is not None])
+
     def results(self, n_atoms: int | None = None) -> dict[str, Any]:
         """Return the estimate under the names of ``result.json``.
 
@@ -114,7 +128,7 @@ def average_over_repeats(estimates: Sequence[FreeEnergyEstimate]) -> FreeEnergyE
 def check_temperature(temperature_K: float) -> None:
     """Raise InputError unless the temperature is positive."""
     if not temperature_K > 0:
-        raise InputError(f"temperature {temperature_K:g} K is not positive")
+        raise InputError(f"temperature {temperature_K:g} K is not positive: give one above 0")
 
 
 def standard_error_of_mean(values: FloatArray) -> float:

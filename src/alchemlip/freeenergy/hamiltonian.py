@@ -282,7 +282,7 @@ class CoupledCalculator(Calculator):  # type: ignore[misc]
     def __init__(self, terms: Mapping[str, Term], coupling: float = 0.0) -> None:
         super().__init__()
         if not terms:
-            raise InputError("a Hamiltonian needs at least one term")
+            raise InputError("a Hamiltonian has no terms: give at least one")
         self.terms = dict(terms)
         self.with_derivative = False
         self.with_stress = False

@@ -121,7 +121,10 @@ def force_constants(
 
 
 def mixture_force_constants(
-    mixture: Mixture, potential: AlchemicalPotential, symprec: float | None = 1e-3
+    mixture: Mixture,
+    potential: AlchemicalPotential,
+    symprec: float | None = 1e-3,
+    displacement_A: float | None = None,
 ) -> FloatArray:
     """Return all force constants (3S, 3S) in eV/A^2 of a mixture, exact where the potential can.
 
@@ -132,15 +135,17 @@ def mixture_force_constants(
         mixture: relaxed.
         potential: a loaded potential, in float64.
         symprec: tolerance of the symmetry search in Angstrom; None uses none.
+        displacement_A: central differences of so many Angstrom, instead of the exact curvature.
     """
     from alchemlip.disorder.local_relaxation import force_constants as by_symmetry
-    from alchemlip.disorder.second_derivatives import SecondDerivatives
+    from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
     from alchemlip.disorder.site_symmetry import site_symmetry
 
     derivatives = SecondDerivatives(mixture, potential, ("positions",))
     found = site_symmetry(mixture, None, symprec)
     indices = (3 * found.representatives[:, None] + np.arange(3)).reshape(-1)
-    rows, _, _ = derivatives.rows(indices)
+    method: Method = "auto" if displacement_A is None else "differences"
+    rows, _, _ = derivatives.rows(indices, method, displacement_A)
     return by_symmetry(found, rows)
 
 

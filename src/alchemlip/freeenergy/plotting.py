@@ -159,8 +159,15 @@ def draw_works(
     series = {FORWARD: forward, BACKWARD: -backward}
     every = np.concatenate(list(series.values()))
     bars = len(forward) >= ENOUGH_FOR_BARS
-    edges = np.histogram_bin_edges(every, bins=max(8, int(np.sqrt(len(every)) * 2)))
-    margin = 0.35 * np.ptp(every) + 1e-12
+    # Works that differ by rounding alone have no width that bars could divide.
+    reach = max(float(np.ptp(every)), 1e-9 * max(1.0, float(np.abs(every).max())))
+    middle = 0.5 * float(every.min() + every.max())
+    edges = np.histogram_bin_edges(
+        every,
+        bins=max(8, int(np.sqrt(len(every)) * 2)),
+        range=(middle - 0.5 * reach, middle + 0.5 * reach),
+    )
+    margin = 0.35 * reach
     grid = np.linspace(every.min() - margin, every.max() + margin, 400)
     for name, values in series.items():
         label = "forward, $W_f$" if name == FORWARD else "backward, $-W_r$"

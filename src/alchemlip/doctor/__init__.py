@@ -1,0 +1,1 @@
+"""What of alchemlip works on this machine: packages, potentials, GPU, threads, folder."""

@@ -1,0 +1,306 @@
+"""What a report says of random alloys and of ordering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alchemlip.reporting.content import (
+    Figure,
+    Findings,
+    Quantity,
+    Section,
+    rounded,
+    table_of,
+)
+from alchemlip.reporting.figures import axes, level, series, span_of, ternary
+from alchemlip.reporting.reading import RunFiles
+
+ENERGIES = (
+    ("mean_field_mixing_energy_eV_per_atom", "mean field"),
+    ("mixing_energy_eV_per_atom", "random alloy"),
+    ("relaxed_mixing_energy_eV_per_atom", "with local relaxation"),
+)
+GRID = np.linspace(0.0, 1.0, 101)
+LONGEST_PAIR_A = 9.0
+
+
+def disorder_findings(run: RunFiles) -> Findings:
+    """Return the energy of a random alloy, and its free energy of mixing."""
+    labels = [str(label) for label in run.inputs["components"]]
+    records, x = _disorder_records(run)
+    if not records:
+        return Findings()
+    results, warnings = run.results, []
+    failed = sum(not record.get("converged", True) for record in records)
+    if failed:
+        warnings.append(f"{failed} of {len(records)} cells did not relax to the limits.")
+    notes = dict.fromkeys(record.get("local_relaxation_note") for record in records)
+    warnings += [f"No local relaxation somewhere: {note}." for note in notes if note]
+    key = ENERGIES[2][0] if all(ENERGIES[2][0] in record for record in records) else ENERGIES[1][0]
+    quantities = []
+    if all(key in record for record in records):
+        energies = 1e3 * np.array([record[key] for record in records])
+        at = int(np.abs(energies).argmax())
+        where = ", ".join(f"{label} {w:.3g}" for label, w in zip(labels, x[at], strict=True))
+        value = rounded(float(energies[at]), digits=2)[0]
+        value = value if value.startswith("−") else f"+{value}"
+        kind = "with local relaxation" if key == ENERGIES[2][0] else "at fixed lattice sites"
+        note = f"Random alloy {kind}; the largest in size, at {where}."
+        quantities.append(Quantity("Mixing energy", value, "meV/site", note=note))
+    if results.get("critical_temperature_K"):
+        quantities.append(
+            Quantity(
+                "Mixes at every composition above",
+                f"{results['critical_temperature_K']:.0f}",
+                "K",
+                note=f"Critical point at x = {results['critical_composition']:.3f}; ideal entropy.",
+            )
+        )
+    total = len(run.inputs["compositions"])
+    quantities.append(Quantity("Compositions", f"{len(records)} of {total}"))
+    if len(labels) == 2:
+        figures = [_mixing_figure(x[:, 1], labels, records, results), *_thermal(labels, results)]
+    elif all(key in record for record in records):
+        values = 1e3 * np.array([record[key] for record in records])
+        traces, layout = ternary(x, values, labels, "meV/site", [False] * len(records))
+        rows = [(*row, value) for row, value in zip(x.tolist(), values.tolist(), strict=True)]
+        table = table_of("Mixing energy", (*labels, "mixing energy (meV/site)"), rows)
+        told = span_of("The mixing energy", values, "meV/site")
+        figures = [Figure("mixing", "Mixing energy", told, traces, layout, table, height=440)]
+    else:
+        figures = []
+    sections = (
+        Section("Energy of mixing", figures=tuple(figures)),
+        Section("The cells behind it", tables=(_cells(labels, x, records),)),
+    )
+    return Findings(tuple(quantities), tuple(warnings), sections)
+
+
+def _disorder_records(run: RunFiles) -> tuple[list[Mapping[str, Any]], Any]:
+    from alchemlip.disorder.study import DisorderPoint, with_mixing_energies
+    from alchemlip.mixture import Mixture
+
+    compositions = np.array(run.inputs["compositions"])
+    if run.status == "finished":
+        return list(run.record.get("points") or []), compositions
+    points = [
+        DisorderPoint(
+            compositions[int(saved["index"])],
+            Mixture.from_dict(saved["mixture"]),
+            dict(saved["record"]),
+        )
+        for saved in sorted(run.points, key=lambda saved: int(saved["index"]))
+    ]
+    if not points:
+        return [], compositions[:0]
+    found = with_mixing_energies(points)
+    return [point.record for point in found], np.array([point.x for point in found])
+
+
+def _mixing_figure(
+    x: Any,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+) -> Figure:
+    from alchemlip.disorder.mixing import BinaryMixing
+
+    traces, told, columns = [], [], ["x"]
+    rows: list[list[Any]] = [[value] for value in x.tolist()]
+    for number, (key, name) in enumerate(ENERGIES):
+        if not all(key in record for record in records):
+            continue
+        values = 1e3 * np.array([record[key] for record in records])
+        traces.append(series(x, values, name, number, mode="markers"))
+        told.append(span_of(f"The mixing energy ({name})", values, "meV/site"))
+        columns.append(f"{name} (meV/site)")
+        rows = [[*row, value] for row, value in zip(rows, values.tolist(), strict=True)]
+    coefficients = results.get("redlich_kister_eV_per_atom")
+    if coefficients:
+        curve = 1e3 * BinaryMixing(np.array(coefficients)).energy(GRID)
+        number = 2 if results.get("free_energy_includes_local_relaxation") else 1
+        traces.append(series(GRID, curve, "smooth curve", number, mode="lines"))
+    return Figure(
+        "mixing",
+        "Mixing energy",
+        " ".join(told) or "The pure ends are not there yet.",
+        tuple(traces),
+        axes(
+            f"x, from {labels[0]} (0) to {labels[1]} (1)",
+            "mixing energy (meV/site)",
+            shapes=[level()],
+        ),
+        table_of("Mixing energy", columns, rows),
+    )
+
+
+def _thermal(labels: Sequence[str], results: Mapping[str, Any]) -> list[Figure]:
+    entries = results.get("at_temperature") or []
+    if not entries:
+        return []
+    traces, told, rows = [], [], []
+    for number, entry in enumerate(entries):
+        free = 1e3 * np.array(entry["free_energy_of_mixing_eV_per_atom"])
+        name = f"{entry['temperature_K']:g} K"
+        traces.append(series(entry["x"], free, name, number))
+        gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"])
+        told.append(f"At {name} the miscibility gap is {gaps or 'none'}.")
+        spinodal = entry["spinodal"]
+        rows += [(name, a, b, "miscibility gap") for a, b in entry["miscibility_gaps"]]
+        if spinodal:
+            flat = np.ravel(np.array(spinodal, dtype=float)).tolist()
+            rows += [(name, a, b, "spinodal") for a, b in zip(flat[::2], flat[1::2], strict=False)]
+    return [
+        Figure(
+            "free-energy",
+            "Free energy of mixing",
+            " ".join(told),
+            tuple(traces),
+            axes(
+                f"x, from {labels[0]} (0) to {labels[1]} (1)",
+                "free energy of mixing (meV/site)",
+                shapes=[level()],
+            ),
+            table_of("Where the alloy separates", ("temperature", "from x", "to x", "what"), rows)
+            if rows
+            else None,
+        )
+    ]
+
+
+def _cells(labels: Sequence[str], x: Any, records: Sequence[Mapping[str, Any]]) -> Any:
+    rows = []
+    for weights, record in zip(x.tolist(), records, strict=True):
+        explicit = record.get("explicit_energy_eV_per_atom")
+        rows.append(
+            (
+                *weights,
+                record.get("mean_field_energy_eV_per_atom"),
+                record.get("random_energy_eV_per_atom"),
+                "×".join(map(str, record.get("supercell") or [])) or None,
+                record.get("converged"),
+                explicit,
+                record.get("explicit_standard_error_eV_per_atom"),
+            )
+        )
+    columns = (
+        *(f"x({label})" for label in labels),
+        "mean field (eV/site)",
+        "random (eV/site)",
+        "supercell",
+        "converged",
+        "explicit cells (eV/site)",
+        "± (eV/site)",
+    )
+    if all(row[-2] is None for row in rows):
+        columns, rows = columns[:-2], [row[:-2] for row in rows]
+    return table_of("Energies of the cells", columns, rows)
+
+
+def order_findings(run: RunFiles) -> Findings:
+    """Return by which waves a crystal orders, into what, and at what temperature."""
+    results = run.results
+    if not results:
+        return Findings()
+    warnings = []
+    if not results.get("converged", True):
+        warnings.append("The mixed cell did not relax to the limits: raise --max-steps.")
+    waves = results["ordering_waves"]
+    quantities = []
+    if results.get("critical_temperature_K") is not None:
+        first = waves[0]
+        point = first["label"] or "k = " + " ".join(f"{k:.3f}" for k in first["k"])
+        verb = "separates" if first["phase_separation"] else "orders"
+        quantities.append(
+            Quantity(
+                f"Mean-field temperature below which it {verb}",
+                f"{results['critical_temperature_K']:.0f}",
+                "K",
+                note=f"By the waves of {point}; mean field puts it too high.",
+            )
+        )
+    structures = results["ordered_structures"]
+    if structures:
+        best = max(structures, key=lambda item: item["ordering_energy_eV_per_atom"])
+        gain = rounded(1e3 * best["ordering_energy_eV_per_atom"], digits=2)[0]
+        note = f"{best['name']}, {best['space_group']}; below the random alloy."
+        quantities.append(Quantity("Best ordered structure gains", gain, "meV/site", note=note))
+    random = rounded(results["random_energy_eV_per_atom"], digits=5)[0]
+    quantities.append(Quantity("Random alloy", random, "eV/site"))
+    wave_rows = [
+        (
+            wave["label"] or "–",
+            " ".join(f"{k:.3f}" for k in wave["k"]),
+            wave["arms"],
+            wave["eigenvalue_meV"],
+            wave["critical_temperature_K"],
+        )
+        for wave in waves
+    ]
+    structure_rows = [
+        (
+            item["name"],
+            item["formula"],
+            item["space_group"],
+            item["energy_eV_per_atom"],
+            1e3 * item["ordering_energy_eV_per_atom"],
+        )
+        for item in structures
+    ]
+    sections = [
+        Section(
+            "Ordering waves",
+            tables=(
+                table_of(
+                    "Most unstable first",
+                    ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"),
+                    wave_rows,
+                ),
+            ),
+        ),
+        Section(
+            "Ordered structures",
+            tables=(
+                table_of(
+                    "Structures made by these waves",
+                    ("name", "formula", "space group", "energy (eV/site)", "gain (meV/site)"),
+                    structure_rows,
+                ),
+            ),
+        ),
+        Section("Pair interactions", figures=(_pairs(results),)),
+    ]
+    order = results.get("short_range_order")
+    if order:
+        columns = list(next(iter(order.values()))[0])
+        rows = [(pair, *shell.values()) for pair, shells in order.items() for shell in shells]
+        table = table_of("Warren-Cowley parameters by shell", ("pair", *columns), rows)
+        sections.append(Section("Short-range order", folded=(table,)))
+    return Findings(tuple(quantities), tuple(warnings), tuple(sections))
+
+
+def _pairs(results: Mapping[str, Any]) -> Figure:
+    traces, told, rows = [], [], []
+    for number, (pair, shells) in enumerate(results["pair_interactions_meV"].items()):
+        near = [shell for shell in shells if shell["distance_A"] <= LONGEST_PAIR_A]
+        distances = [shell["distance_A"] for shell in near]
+        values = [shell["J_meV"] for shell in near]
+        hollow = [bool(shell["shared_by_images"]) for shell in near]
+        traces.append(series(distances, values, pair, number, mode="markers", hollow=hollow))
+        told.append(span_of(f"J of {pair}", values, "meV"))
+        rows += [(pair, s["distance_A"], s["multiplicity"], s["J_meV"]) for s in shells]
+    return Figure(
+        "pairs",
+        "Effective pair interactions",
+        " ".join(told) + " Open points are shared by equally near images of the supercell.",
+        tuple(traces),
+        axes("distance (Å)", "J (meV)", shapes=[level()]),
+        table_of(
+            "Effective pair interactions",
+            ("pair", "distance (Å)", "neighbours", "J (meV)"),
+            rows,
+        ),
+    )

@@ -1,0 +1,62 @@
+"""Lines of JSON that a calculation adds while it goes on, and how anybody reads them meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+STEPS = "steps.jsonl"
+
+
+class StepLog:
+    """The steps of one relaxation, begun anew each time: a relaxation starts again from its start.
+
+    Args:
+        file: replaced.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._stream = file.open("w", encoding="utf-8")
+        self._start = perf_counter()
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add a line, with the ``seconds`` since the start; readers see it at once."""
+        line = {**values, "seconds": round(perf_counter() - self._start, 3)}
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a file that may still grow; none if there is no file.
+
+    A last line that is not finished, or that a crash cut off, is left out, and so is whatever is no
+    JSON object.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines
