@@ -107,7 +107,7 @@ def test_a_registered_potential_is_loaded_by_name(others: Path) -> None:
         ("nothing", "is no backend .it has no card, cutoff"),
         ("fails", "cannot be loaded .RuntimeError: no weights here"),
         ("twice", "(one 1.2 and other 1.2|other 1.2 and one 1.2): uninstall all but one"),
-        ("unheard-of", "choose one of .*pairs"),
+        ("unheard-of", "neither a known potential nor a file"),
     ],
 )
 def test_a_broken_package_gets_one_sentence(others: Path, name: str, words: str) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 import torch
 
 from alchemlip.backends import Backend, ModelCard
-from alchemlip.backends.names import ALIASES, CHGNET, MACE, SEVENNET, closest_names, known_names
+from alchemlip.backends.names import (
+    ALIASES,
+    CHGNET,
+    MACE,
+    SEVENNET,
+    closest_names,
+    known_names,
+)
 from alchemlip.backends.plugins import load_factory, make_registered, package_of, registered
 from alchemlip.errors import InputError
 
@@ -71,17 +78,16 @@ def known_potentials() -> list[Entry]:
         if name.startswith("mace-mh"):
             note += "; needs head= / --head"
         entries.append(Entry(name, here, "mace", card, (), note))
-    own = [entry.name for entry in entries]
-    return entries + [_registered_entry(name, items, own) for name, items in registered().items()]
+    return entries + [_registered_entry(name, items) for name, items in registered().items()]
 
 
-def _registered_entry(name: str, items: list[EntryPoint], own: list[str]) -> Entry:
+def _registered_entry(name: str, items: list[EntryPoint]) -> Entry:
     """Return the line of a potential that another package brings."""
     from alchemlip.species import species_symbol
 
     package = " and ".join(package_of(item) for item in items)
     try:
-        factory = load_factory(name, items, own)
+        factory = load_factory(name, items, (*known_names(), *ALIASES))
     except InputError as error:
         return Entry(name, True, "", None, (), f"package {package}", str(error))
     card = getattr(factory, "card", None)
@@ -110,11 +116,10 @@ def make_backend(
     from alchemlip.backends import chgnet, mace, sevennet
 
     plain, variant = _variant(name)
-    lower = plain.lower()
-    others = registered()
-    if lower in others and ALIASES.get(lower, lower) not in known_names():
+    others = _of_other_packages(plain)
+    if others:
         chosen = _only_variant(plain, variant, modal, head)
-        return make_registered(lower, others[lower], device, dtype, chosen)
+        return make_registered(plain.lower(), others, device, dtype, chosen)
     found = _resolve(name, trust)
     modal, head = _modal_and_head(found.kind, found.name, found.variant, modal, head)
     if found.kind == "SevenNet":
@@ -136,6 +141,11 @@ def own_calculator(name: str, trust: bool = False) -> Any:
     """
     from alchemlip.backends import own_calculators
 
+    if _of_other_packages(_variant(name)[0]):
+        raise InputError(
+            f"the potential {name!r} comes from a package that registers no calculator of its own: "
+            "compare it with that package's by hand"
+        )
     found = _resolve(name, trust)
     modal, head = _modal_and_head(found.kind, found.name, found.variant, None, None)
     if found.kind == "SevenNet":
@@ -143,6 +153,12 @@ def own_calculator(name: str, trust: bool = False) -> Any:
     if found.kind == "CHGNet":
         return own_calculators.chgnet_calculator(found.name, found.file)
     return own_calculators.mace_calculator(found.file, head)
+
+
+def _of_other_packages(name: str) -> list[EntryPoint]:
+    """Return the entry points of a name; none for alchemlip's own names, which come first."""
+    lower = name.lower()
+    return [] if lower in (*known_names(), *ALIASES) else registered().get(lower, [])
 
 
 @dataclass(frozen=True)
