@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -160,3 +161,11 @@ def reference(case: PotentialCase) -> Any:
 def potential() -> AlchemicalPotential:
     """The default potential, for tests of what does not depend on the potential."""
     return loaded(POTENTIALS[0])
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C interrupt, also in workers of pytest, which ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -230,6 +230,7 @@ def test_a_shutdown_ends_runs_as_if_interrupted(potential: AlchemicalPotential) 
         executor.submit(endless, 4)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_all_runs(potential: AlchemicalPotential) -> None:
     """Nothing goes on behind the back of who stopped it."""
     ended: list[int] = []
@@ -247,9 +248,14 @@ def test_ctrl_c_ends_all_runs(potential: AlchemicalPotential) -> None:
         run_together([lambda n=n: endless(n) for n in range(3)])
     assert sorted(ended) == [0, 1, 2]
     ended.clear()
-    with pytest.raises(KeyboardInterrupt), BatchExecutor() as executor:
-        executor.submit(endless, 1)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with BatchExecutor() as executor:
+            executor.submit(endless, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert len(ended) <= 1  # none, if it had not begun
 
 

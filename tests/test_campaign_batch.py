@@ -133,6 +133,7 @@ def test_from_the_command_line() -> None:
     assert not Path("other").exists()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
     commits = 0
     checkpoint = RunRecord.checkpoint
@@ -145,12 +146,8 @@ def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.Monke
             _thread.interrupt_main()  # Ctrl-C
 
     monkeypatch.setattr(RunRecord, "checkpoint", ends)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            done("stopped", lanes_of_batches(0, 0), 0)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        done("stopped", lanes_of_batches(0, 0), 0)
     monkeypatch.setattr(RunRecord, "checkpoint", checkpoint)
     stopped = CampaignFolder("stopped")
     attempts = [stopped.attempts(run.name) for run in runs_of(VACANCIES)]
@@ -207,6 +204,7 @@ def test_answers_that_cannot_be_sent_are_told() -> None:
     executor.shutdown()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_process_is_a_lost_one(tmp_path: Path) -> None:
     """Its runs are neither failures nor the end of the campaign."""
     executor = ThreadsOfProcess(2)
