@@ -103,7 +103,7 @@ def command(
     design.csv, design.png and designed.json (.cif). The same command goes on from where it was
     stopped.
 
-    Example: alchemlip design AlN.cif --mix Al=Al0.999Sc0.001 --cell zz --target stress-in-plane=0
+    Example: alchemlip design film.cif --mix Al=Al0.999Sc0.001 --cell zz --target stress-in-plane=0
     """
     from rich.console import Console
     from rich.markup import escape
