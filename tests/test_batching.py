@@ -247,16 +247,17 @@ def test_ctrl_c_ends_all_runs(potential: AlchemicalPotential) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_together([lambda n=n: endless(n) for n in range(3)])
     assert sorted(ended) == [0, 1, 2]
-    ended.clear()
+    executor = BatchExecutor()
 
-    def interrupted() -> None:
-        with BatchExecutor() as executor:
+    def stopped_at_once() -> None:
+        with executor:
             executor.submit(endless, 1)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert len(ended) <= 1  # none, if it had not begun
+        stopped_at_once()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(endless, 1)
 
 
 def test_a_failure_of_the_executor_reaches_every_future(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import pickle
 import signal
@@ -143,7 +142,9 @@ def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.Monke
         checkpoint(self, *arguments, **named)
         commits += 1
         if commits == 12:
-            _thread.interrupt_main()  # Ctrl-C
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            while worker._BATCHES:  # until it is heard
+                time.sleep(0.01)
 
     monkeypatch.setattr(RunRecord, "checkpoint", ends)
     with pytest.raises(KeyboardInterrupt):
@@ -152,6 +153,8 @@ def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.Monke
     stopped = CampaignFolder("stopped")
     attempts = [stopped.attempts(run.name) for run in runs_of(VACANCIES)]
     assert all(item.begun == 1 and item.losses == 0 for item in attempts)
+    statuses = [stopped.result(run.name)["status"] for run in runs_of(VACANCIES)]
+    assert statuses == ["interrupted"] * 4
     stopped, runs = done("stopped", lanes_of_batches(0, 0), 0)
     alone, _ = done("alone", in_this_process(), None)
     for run in runs:

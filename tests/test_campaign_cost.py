@@ -150,6 +150,7 @@ def test_runs_take_as_many_evaluations_as_was_said(pairs: None, text: str) -> No
         ("scan", "mix: 'Na=Na,K', points: 3", "points: 9"),
         ("disorder", "mix: 'Na=Na,K', points: 3, supercell: '2,2,2'", "explicit: 10"),
         ("disorder", "mix: 'Na=Na,K', at: 0.5, geometry: as-given", "local_relaxation: true"),
+        ("disorder", "mix: 'Na=Na,K', points: 3, supercell: '2,2,2'", "vibrations: true"),
         ("order", "mix: 'Na=Na0.5K0.5', repeat: '2,2,2'", "search: 20"),
         ("order", "mix: 'Na=Na0.5K0.5', no_relax: true", "size_effect: true"),
         ("design", "mix: 'Na=Na0.5K0.5', target: a=5.8", "supercell: '2,2,2'"),

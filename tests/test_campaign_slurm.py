@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from alchemlip.campaigns.execution import run_campaign
 from alchemlip.campaigns.executors import InThisProcess, Lane, in_this_process
 from alchemlip.campaigns.expansion import expand
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.campaigns.slurm import SlurmSettings, job_script, read_slurm
+from alchemlip.campaigns.slurm import SlurmSettings, job_script, keeping_interrupts, read_slurm
 from alchemlip.cli import app
 from alchemlip.errors import InputError
 from pair_models import pair_potential
@@ -117,11 +118,17 @@ def results(folder: CampaignFolder) -> list[dict[str, Any]]:
     return [folder.result(item.name)["results"] for item in expand(read_campaign("campaign.yaml"))]
 
 
+def job_queue() -> Any:
+    """Return the package, if it is there, without what it does to Ctrl-C in other tests."""
+    with keeping_interrupts():
+        return pytest.importorskip("dask_jobqueue")
+
+
 # ---------------------------------------------------------------------- the job script
 
 
 def test_the_job_asks_for_what_the_settings_say() -> None:
-    cluster = pytest.importorskip("dask_jobqueue")
+    cluster = job_queue()
     script = job_script(read_slurm("slurm.yaml"), Path("logs"))
     logs = Path("logs").absolute()
     for line in (
@@ -154,8 +161,33 @@ def test_the_job_asks_for_what_the_settings_say() -> None:
     assert unnamed[0].split() == unnamed[1].split()
 
 
+def test_runs_that_advance_together_have_threads_in_their_job() -> None:
+    """Not one after another, and with no more CPUs."""
+    job_queue()
+    script = job_script(read_slurm("slurm.yaml"), Path("logs"), 16)
+    assert "--nthreads 16 " in script
+    assert "--nworkers 2 " in script
+    assert "#SBATCH --cpus-per-task=8\n" in script
+    shown = run("--slurm", "slurm.yaml", "--dry-run", "--batch", "5")
+    assert "--nthreads 5 " in shown.output
+
+
+def test_ctrl_c_stays_ctrl_c() -> None:
+    """In a new process, where nothing has imported dask-jobqueue before."""
+    job_queue()
+    code = (
+        "import signal\nfrom pathlib import Path\n"
+        "from alchemlip.campaigns.slurm import job_script, read_slurm\n"
+        "job_script(read_slurm('slurm.yaml'), Path('logs'))\n"
+        "try:\n    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "interrupted\n"
+
+
 def test_a_dry_run_shows_the_script_and_makes_nothing() -> None:
-    pytest.importorskip("dask_jobqueue")
+    job_queue()
     shown = run("--slurm", "slurm.yaml", "--dry-run")
     assert shown.exit_code == 0, shown.output
     assert "6 of 6 runs would be run" in shown.stderr
@@ -196,7 +228,7 @@ def test_bad_settings_get_one_sentence_with_the_line(text: str, line: int, words
 
 def test_a_campaign_through_jobs(queue: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Real jobs of dask-jobqueue; one is killed as by its time limit, another one takes over."""
-    pytest.importorskip("dask_jobqueue")
+    job_queue()
     monkeypatch.setattr(dask_executors, "RENEWAL_S", 1.0)
     import dask
 
@@ -240,7 +272,7 @@ def test_a_campaign_through_jobs(queue: Path, tmp_path: Path, monkeypatch: Any) 
 
 
 def test_a_job_that_slurm_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dask_jobqueue")
+    job_queue()
     refuse = "#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2\nexit 1\n"
     commands(tmp_path / "bin", sbatch=refuse, scancel="#!/bin/sh\n")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -255,7 +287,7 @@ def test_a_job_that_slurm_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_jobs_that_end_before_a_worker_begins(
     queue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("dask_jobqueue")
+    job_queue()
     monkeypatch.setattr(dask_executors, "RENEWAL_S", 0.5)
     squeue = tmp_path / "bin" / "squeue"
     squeue.write_text(
@@ -372,7 +404,7 @@ def test_a_missing_extra(
 
 
 def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dask_jobqueue")
+    job_queue()
     monkeypatch.setenv("PATH", "")
     refused = run("--slurm", "slurm.yaml")
     assert isinstance(refused.exception, InputError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -128,7 +130,7 @@ def test_study_and_results_of_different_sizes() -> None:
     assert results["harmonic_critical_temperature_K"] > 50.0
 
 
-def refused(words: str, weights: dict[str, float], **options: tuple[float, ...]) -> None:
+def refused(words: str, weights: dict[str, float], **options: Any) -> None:
     with pytest.raises(InputError, match=words):
         quasi_harmonic(crystal(weights), morse_potential(), REPEATS, **options)
 
@@ -142,6 +144,17 @@ def test_bad_input(cli: Cli) -> None:  # noqa: F811
         found.free_energy(9000.0)
     outcome = cli("disorder", "salt.cif", "--mix", "Na=Na,K", "--vibrations")
     assert_one_sentence(outcome, "one supercell: give --supercell")
+    # Without it, the volume of least energy would be that of another crystal.
+    refused("at no pressure, not at 5 GPa", {"Na": 1.0}, relaxation=RelaxationSettings(pressure=5))
+    options = ("--vibrations", "--supercell", "2,2,2", "--pressure", "5")
+    outcome = cli("disorder", "salt.cif", "--mix", "Na=Na,K", *options)
+    assert_one_sentence(outcome, "at no pressure: leave out --pressure")
+    atoms = bulk("Na", "fcc", LENGTH * np.sqrt(2.0), cubic=True)
+    atoms.rattle(0.1, seed=1)
+    moved = Mixture.from_elements(atoms, {"Na": {"Na": 1.0}})
+    short = RelaxationSettings(max_steps=1)
+    with pytest.raises(InputError, match="at -4 % of volume the atoms are not at rest after 1"):
+        quasi_harmonic(moved, morse_potential(), (1, 1, 1), relaxation=short)
 
 
 def test_larger_volumes_that_are_unstable_are_left_out() -> None:

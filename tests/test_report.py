@@ -18,7 +18,9 @@ from ase.build import bulk
 from alchemlip import Mixture
 from alchemlip.errors import InputError
 from alchemlip.reporting import write_report
+from alchemlip.reporting.alloys import disorder_findings
 from alchemlip.reporting.content import power_of_ten, rounded, shown, table_of, text_of
+from alchemlip.reporting.reading import RunFiles
 from alchemlip.reporting.structure_view import (
     APART,
     sector,
@@ -165,6 +167,28 @@ def test_a_triangle(cli: Cli) -> None:  # noqa: F811
     assert_sound(page)
     trace = page.figure("mixing")["traces"][0]
     assert np.sum([trace[corner] for corner in "abc"], axis=0) == pytest.approx(np.ones(3))
+
+
+def test_vibrations_and_why_some_are_missing() -> None:
+    point = {"mixing_energy_eV_per_atom": 0.01, "quasi_harmonic_note": "a mode is unstable"}
+    content = {
+        "status": "finished",
+        "inputs": {"components": ["Na", "K"], "compositions": [[0.5, 0.5]]},
+        "points": [point],
+        "results": {
+            "harmonic_critical_temperature_K": 974.3,
+            "harmonic_critical_composition": 0.351,
+            "with_vibrations": [{"temperature_K": 9000.0, "note": "take a wider range"}],
+        },
+    }
+    found = disorder_findings(RunFiles(Path("made"), content, content["points"]))
+    (shown,) = [item for item in found.quantities if item.label == "With vibrations, mixes above"]
+    assert (shown.value, shown.unit) == ("974", "K")
+    assert "0.351" in shown.note
+    assert found.warnings == (
+        "Vibrations: a mode is unstable.",
+        "Vibrations: take a wider range.",
+    )
 
 
 def test_disorder_and_design(cli: Cli) -> None:  # noqa: F811

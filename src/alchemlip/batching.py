@@ -134,7 +134,7 @@ class BatchExecutor(Executor):
         interrupted = error is not None and not isinstance(error, Exception)
         try:
             self.shutdown(cancel_futures=interrupted)
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or what a handler of signals makes of it
             self.shutdown(cancel_futures=True)
             raise
 

@@ -313,7 +313,8 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        # Ctrl-C, and the end of a batch that the run was part of, are no errors.
+        status = "failed" if isinstance(error, Exception) else "interrupted"
         # What ended the run, such as a full disk, may also keep its end from being noted.
         with suppress(OSError, InputError):
             stop(status, str(error) or type(error).__name__)

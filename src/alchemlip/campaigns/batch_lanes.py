@@ -39,6 +39,15 @@ def batch_size(text: str) -> int | None:
     raise InputError(f"--batch {text!r} cannot be used: give a number of runs, or auto")
 
 
+def runs_under_way(batch: int | None) -> int:
+    """Return how many runs a process is given at a time, each with a thread of its own.
+
+    Args:
+        batch: as `batch_size` returns it.
+    """
+    return 1 if batch is None else batch or MOST_RUNS
+
+
 def lanes_of_batches(workers: int, batch: int) -> list[Lane]:
     """Return lanes whose runs advance together, with one evaluation of the potential for a step.
 
@@ -46,7 +55,7 @@ def lanes_of_batches(workers: int, batch: int) -> list[Lane]:
         workers: processes on this machine; 0 for this one alone.
         batch: most runs under way in a process; 0 for as many as memory allows.
     """
-    width = batch or MOST_RUNS
+    width = runs_under_way(batch)
     if workers:
         return [Lane(lambda: ThreadsOfProcess(width), width) for _ in range(workers)]
     return [Lane(lambda: ThreadPoolExecutor(width), width, ended=end_batches)]

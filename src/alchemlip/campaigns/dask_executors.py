@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemlip.campaigns.executors import Lane
-from alchemlip.campaigns.slurm import SlurmSettings, job_parameters
+from alchemlip.campaigns.slurm import SlurmSettings, job_parameters, keeping_interrupts
 from alchemlip.errors import InputError
 
 PATIENCE_S = 10.0
@@ -77,7 +77,7 @@ def dask_workers(workers: int, threads: int = 1) -> Iterator[list[Lane]]:
 
 
 @contextmanager
-def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
+def slurm_cluster(settings: SlurmSettings, logs: Path, runs: int = 1) -> Iterator[list[Lane]]:
     """Yield a lane over SLURM jobs, each of them one or several Dask workers.
 
     The scheduler is in this process. Jobs are submitted with the first run, again when they end
@@ -86,14 +86,17 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
     Args:
         settings: what each job asks for, and how many workers there are to be.
         logs: folder for what the jobs print; made with the first job.
+        runs: under way in a worker at a time, more than one for runs that advance together.
 
     Raises:
         InputError: if dask-jobqueue or the command sbatch is missing, or, from the lane, if SLURM
             does not take a job.
     """
-    parameters = job_parameters(settings, logs)
+    parameters = job_parameters(settings, logs, runs)
+    width = max(2 * settings.workers * runs, LEAST_WIDTH)
     try:
-        from dask_jobqueue import SLURMCluster
+        with keeping_interrupts():
+            from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise InputError(_missing("--slurm", "dask-jobqueue", "slurm")) from error
     if shutil.which("sbatch") is None:
@@ -128,7 +131,7 @@ def slurm_cluster(settings: SlurmSettings, logs: Path) -> Iterator[list[Lane]]:
             )
 
     try:
-        yield [Lane(make, max(2 * settings.workers, LEAST_WIDTH), watch=watch, lost=_lost())]
+        yield [Lane(make, width, watch=watch, lost=_lost())]
     finally:
         over.set()
         for item in reversed(made):

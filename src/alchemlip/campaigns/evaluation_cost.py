@@ -38,6 +38,8 @@ CELLS: Range = (8, 64)
 """Cells of a supercell that the run chooses itself."""
 HESSIAN: Range = (3, 30)
 """Evaluations of the supercell: a few rows of second derivatives, ordered structures."""
+FORCE_CONSTANTS: Range = (10, 100)
+"""Evaluations of the supercell: some rows of force constants and products with them."""
 SIZE_EFFECT: Range = (3, 6)
 """Times what the interactions cost without it."""
 SEARCH: Range = (20, 100)
@@ -129,6 +131,8 @@ def evaluation_count(
 def _disorder(
     options: Mapping[str, Any], mixture: Mixture, scanned: Sequence[Scanned], relaxing: Range
 ) -> Range:
+    from alchemlip.disorder.quasiharmonic import EXPANSIONS
+
     at = options.get("at") or ()
     ends = len(scanned[0].species)
     points = len(set(at)) + ends if at else _points(scanned, options)
@@ -141,13 +145,19 @@ def _disorder(
         each = _plus(each, _times((5, 9), FLUCTUATION))
     cells = _cells(options.get("supercell"))
     if options.get("local_relaxation"):
-        # A few hundred force constants and products, in the supercell.
-        each = _plus(each, _times(cells, (10, 100)))
+        each = _plus(each, _times(cells, FORCE_CONSTANTS))
     if options.get("explicit"):
         one = RELAXED_AROUND if options.get("explicit_relax") else (2.0, 3.0)
         number = float(options["explicit"])
         each = _plus(each, _times(_times((number, number), one), cells))
-    return _plus(total, _times((mixed, mixed), each))
+    total = _plus(total, _times((mixed, mixed), each))
+    if options.get("vibrations"):
+        # Of pure crystals, too, at every volume.
+        volume = _plus(relaxing, _times(cells, FORCE_CONSTANTS))
+        volumes = (float(len(EXPANSIONS)),) * 2
+        total = _plus(total, _times((points, points), _times(volumes, volume)))
+        total = _plus(total, _times((mixed, mixed), _times(volumes, FLUCTUATION)))
+    return total
 
 
 def _order(

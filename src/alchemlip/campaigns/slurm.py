@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +82,21 @@ def read_slurm(file: str | Path) -> SlurmSettings:
 EXAMPLES = {"workers": "8", "memory": "4GB", "walltime": '"12:00:00"'}
 
 
-def job_parameters(settings: SlurmSettings, logs: Path) -> dict[str, Any]:
+def job_parameters(settings: SlurmSettings, logs: Path, runs: int = 1) -> dict[str, Any]:
     """Return the arguments of ``dask_jobqueue.SLURMCluster``.
 
-    A worker has one thread for Dask, since a run's output belongs to the process, and all its cores
-    for torch.
+    A worker has a thread for Dask and each run under way, one where runs do not advance together,
+    since a run's output belongs to the process; torch has all its cores.
 
     Args:
         settings: of the jobs.
         logs: folder for what they print.
+        runs: under way in a worker at a time.
     """
     number = settings.workers_per_job
     return {
         "job_name": "alchemlip",
-        "cores": number,
+        "cores": number * runs,
         "processes": number,
         "job_cpu": number * settings.cores,
         "memory": f"{number * int(settings.memory[:-2])}{settings.memory[-2:]}",
@@ -108,19 +113,35 @@ def job_parameters(settings: SlurmSettings, logs: Path) -> dict[str, Any]:
     }
 
 
-def job_script(settings: SlurmSettings, logs: Path) -> str:
+@contextmanager
+def keeping_interrupts() -> Iterator[None]:
+    """Put back what handles Ctrl-C: dask-jobqueue's import makes a silent success of it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        changed = signal.getsignal(signal.SIGINT) is not before
+        if changed and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def job_script(settings: SlurmSettings, logs: Path, runs: int = 1) -> str:
     """Return the script of a job, with a placeholder for the scheduler's address; makes nothing.
+
+    Args:
+        settings, logs, runs: as in `job_parameters`.
 
     Raises:
         InputError: if dask-jobqueue is missing.
     """
     try:
-        from dask_jobqueue.slurm import SLURMJob
+        with keeping_interrupts():
+            from dask_jobqueue.slurm import SLURMJob
     except ImportError as error:
         raise InputError(
             "--slurm needs the package dask-jobqueue: install alchemlip with the extra [slurm]"
         ) from error
-    parameters = job_parameters(settings, logs)
+    parameters = job_parameters(settings, logs, runs)
     # dask-jobqueue makes the folder of the output when it is told of it.
     folder, parameters["log_directory"] = parameters["log_directory"], "."
     script: str = SLURMJob("tcp://SCHEDULER", name="WORKER", **parameters).job_script()

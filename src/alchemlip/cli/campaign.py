@@ -217,7 +217,7 @@ def run(
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     if dry_run:
-        _show_plan(folder, [item.name for item in runs], settings)
+        _show_plan(folder, [item.name for item in runs], settings, together)
         return
     if threads is None and chosen:
         threads = 1 if settings is None else settings.cores
@@ -327,22 +327,24 @@ def _lanes(
     batch: int | None,
 ) -> AbstractContextManager[list[Lane]]:
     from alchemlip.campaigns import dask_executors
-    from alchemlip.campaigns.batch_lanes import MOST_RUNS, lanes_of_batches
+    from alchemlip.campaigns.batch_lanes import lanes_of_batches, runs_under_way
     from alchemlip.campaigns.executors import in_this_process, processes
 
     if settings is not None:
-        return dask_executors.slurm_cluster(settings, folder.job_logs)
+        return dask_executors.slurm_cluster(settings, folder.job_logs, runs_under_way(batch))
     if scheduler is not None:
         return dask_executors.dask_cluster(scheduler)
     if dask_workers:
-        runs = 1 if batch is None else batch or MOST_RUNS
-        return dask_executors.dask_workers(dask_workers, runs)
+        return dask_executors.dask_workers(dask_workers, runs_under_way(batch))
     if batch is not None:
         return nullcontext(lanes_of_batches(workers, batch))
     return nullcontext(processes(workers) if workers else in_this_process())
 
 
-def _show_plan(folder: CampaignFolder, names: list[str], settings: SlurmSettings | None) -> None:
+def _show_plan(
+    folder: CampaignFolder, names: list[str], settings: SlurmSettings | None, batch: int | None
+) -> None:
+    from alchemlip.campaigns.batch_lanes import runs_under_way
     from alchemlip.campaigns.slurm import job_script
 
     left = [
@@ -352,7 +354,7 @@ def _show_plan(folder: CampaignFolder, names: list[str], settings: SlurmSettings
     if settings is not None:
         number = -(-settings.workers // settings.workers_per_job)
         typer.echo(f"{number} jobs would be submitted, each with this script:", err=True)
-        typer.echo(job_script(settings, folder.job_logs).rstrip())
+        typer.echo(job_script(settings, folder.job_logs, runs_under_way(batch)).rstrip())
 
 
 def _reporter(total: int) -> Any:

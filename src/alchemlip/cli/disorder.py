@@ -126,10 +126,8 @@ def command(
     compositions = _compositions(len(species), points, at)
     for value in temperature:
         check_temperature(value)
-    if vibrations and supercell is None:
-        raise InputError(
-            "--vibrations are compared between compositions in one supercell: give --supercell"
-        )
+    if vibrations:
+        _check_vibrations(supercell, pressure)
     if temperature and len(species) != 2:
         raise InputError("--temperature draws common tangents of two species: give two")
     chosen = disorder_settings(
@@ -291,6 +289,15 @@ def _results(
         if all("quasi_harmonic" in record for record in records):
             results |= _vibrational_results(x.tolist(), records, temperatures, fraction)
     return results, curve
+
+
+def _check_vibrations(supercell: str | None, pressure: float) -> None:
+    if supercell is None:
+        raise InputError(
+            "--vibrations are compared between compositions in one supercell: give --supercell"
+        )
+    if pressure:
+        raise InputError("--vibrations are those at no pressure: leave out --pressure, or them")
 
 
 def _vibrational_results(

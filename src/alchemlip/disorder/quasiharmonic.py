@@ -182,11 +182,17 @@ def quasi_harmonic(
         displacement: force constants by central differences of so many Angstrom, best of the size
             of thermal motion: the curvature of a learned surface at the ideal sites themselves may
             wiggle with the volume. None: the exact curvature.
-        relaxation: of the atoms; its cell is not used.
+        relaxation: of the atoms; its cell is not used, and it has no pressure.
 
     Raises:
-        InputError: if the crystal is unstable at all but a few volumes, or sites may be vacant.
+        InputError: if the crystal is unstable at all but a few volumes, sites may be vacant, there
+            is a pressure, or the atoms do not come to rest.
     """
+    if relaxation is not None and relaxation.pressure != 0.0:
+        raise InputError(
+            f"the quasi-harmonic volume is that at no pressure, not at {relaxation.pressure:g} "
+            "GPa: leave out the pressure, or the vibrations"
+        )
     if any(VACANCY in site for site in mixture.occupancies()):
         raise InputError(
             "sites that may be vacant have no vibrations to sum over: leave out the quasi-harmonic "
@@ -205,9 +211,14 @@ def quasi_harmonic(
     note = ""
     for expansion in expansions:
         at_volume = with_volume(mixture, start * (1.0 + expansion))
-        at_volume = relax(at_volume, potential, fixed).mixture
         try:
-            at_rest = _at_rest(at_volume, potential, repeats, order, displacement)
+            relaxed = relax(at_volume, potential, fixed)
+            if not relaxed.converged:
+                raise InputError(
+                    f"at {100 * expansion:+g} % of volume the atoms are not at rest after "
+                    f"{relaxed.steps} steps: raise the largest number of steps (--max-steps)"
+                )
+            at_rest = _at_rest(relaxed.mixture, potential, repeats, order, displacement)
         except InputError as error:
             if len(found) < FEWEST_VOLUMES:
                 raise

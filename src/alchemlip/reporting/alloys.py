@@ -39,6 +39,7 @@ def disorder_findings(run: RunFiles) -> Findings:
         warnings.append(f"{failed} of {len(records)} cells did not relax to the limits.")
     notes = dict.fromkeys(record.get("local_relaxation_note") for record in records)
     warnings += [f"No local relaxation somewhere: {note}." for note in notes if note]
+    warnings += _vibration_warnings(records, results)
     key = ENERGIES[2][0] if all(ENERGIES[2][0] in record for record in records) else ENERGIES[1][0]
     quantities = []
     if all(key in record for record in records):
@@ -59,6 +60,16 @@ def disorder_findings(run: RunFiles) -> Findings:
                 note=f"Critical point at x = {results['critical_composition']:.3f}; ideal entropy.",
             )
         )
+    if results.get("harmonic_critical_temperature_K"):
+        quantities.append(
+            Quantity(
+                "With vibrations, mixes above",
+                f"{results['harmonic_critical_temperature_K']:.0f}",
+                "K",
+                note=f"Critical point at x = {results['harmonic_critical_composition']:.3f}; "
+                "harmonic, at the volumes of least energy.",
+            )
+        )
     total = len(run.inputs["compositions"])
     quantities.append(Quantity("Compositions", f"{len(records)} of {total}"))
     if len(labels) == 2:
@@ -77,6 +88,17 @@ def disorder_findings(run: RunFiles) -> Findings:
         Section("The cells behind it", tables=(_cells(labels, x, records),)),
     )
     return Findings(tuple(quantities), tuple(warnings), sections)
+
+
+def _vibration_warnings(
+    records: Sequence[Mapping[str, Any]], results: Mapping[str, Any]
+) -> list[str]:
+    """Return why vibrations, or a part of them, are missing."""
+    texts = [record.get("quasi_harmonic_note") for record in records]
+    texts += [(record.get("quasi_harmonic") or {}).get("note") for record in records]
+    entries = results.get("with_vibrations") or []
+    texts += [results.get("vibrations_note"), *(entry.get("note") for entry in entries)]
+    return [f"Vibrations: {text}." for text in dict.fromkeys(texts) if text]
 
 
 def _disorder_records(run: RunFiles) -> tuple[list[Mapping[str, Any]], Any]:
