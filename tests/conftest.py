@@ -169,3 +169,17 @@ def ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the passes of models that are made from now on."""
+    sizes: list[int] = []
+    graph = AlchemicalPotential.graph
+
+    def counted(self: AlchemicalPotential, mixtures: Any, lists: Any = None) -> Any:
+        sizes.append(len(mixtures))
+        return graph(self, mixtures, lists)
+
+    monkeypatch.setattr(AlchemicalPotential, "graph", counted)
+    return sizes

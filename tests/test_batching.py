@@ -43,20 +43,6 @@ def potential() -> AlchemicalPotential:
     return pair_potential()
 
 
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the passes of the model."""
-    sizes: list[int] = []
-    graph = AlchemicalPotential.graph
-
-    def counted(self: AlchemicalPotential, mixtures: Any, lists: Any = None) -> Any:
-        sizes.append(len(mixtures))
-        return graph(self, mixtures, lists)
-
-    monkeypatch.setattr(AlchemicalPotential, "graph", counted)
-    return sizes
-
-
 def ase_relaxation(mixture: Mixture, potential: AlchemicalPotential) -> tuple[int, float]:
     """ASE's optimiser with a cell filter, as anybody would write it."""
     atoms = mixture.to_atoms()

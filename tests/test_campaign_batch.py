@@ -17,7 +17,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from alchemlip import AlchemicalPotential, Mixture
+from alchemlip import Mixture
 from alchemlip.campaigns import worker
 from alchemlip.campaigns.batch_lanes import ThreadsOfProcess, batch_size, lanes_of_batches
 from alchemlip.campaigns.execution import jobs, run_jobs
@@ -58,20 +58,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     end_batches()
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the passes of the model."""
-    sizes: list[int] = []
-    graph = AlchemicalPotential.graph
-
-    def counted(self: AlchemicalPotential, mixtures: Any, lists: Any = None) -> Any:
-        sizes.append(len(mixtures))
-        return graph(self, mixtures, lists)
-
-    monkeypatch.setattr(AlchemicalPotential, "graph", counted)
-    return sizes
 
 
 def done(name: str, lanes: list[Lane], batch: int | None) -> tuple[CampaignFolder, Any]:

@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from alchemlip.batch_requests import Request, Wanted, answer
 from alchemlip.batch_surroundings import Surroundings
 from alchemlip.errors import InputError
 
@@ -43,28 +43,6 @@ _RUN = threading.local()
 
 class BatchEndedError(BaseException):
     """Raised inside runs whose executor is shut down before they end."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a run asks a potential for, beside the energy."""
-
-    forces: bool
-    stress: bool
-    composition_gradient: bool
-    form: Form | None
-
-
-@dataclass
-class _Request:
-    """An evaluation that a run waits for."""
-
-    potential: AlchemicalPotential
-    mixtures: Sequence[Mixture]
-    neighbour_lists: Sequence[NeighbourList] | None
-    wanted: Wanted
-    answers: list[Evaluation | None] = field(default_factory=list)
-    error: BaseException | None = None
 
 
 def batched_run() -> BatchedRun | None:
@@ -263,10 +241,10 @@ class BatchExecutor(Executor):
         run.go(ending)
         self._baton.acquire()
 
-    def _evaluate(self, requests: Sequence[_Request]) -> None:
+    def _evaluate(self, requests: Sequence[Request]) -> None:
         from alchemlip.batch_memory import PassSize
 
-        together: dict[tuple[int, bool, Form | None], list[_Request]] = {}
+        together: dict[tuple[int, bool, Form | None], list[Request]] = {}
         for request in requests:
             key = (id(request.potential), request.wanted.forces, request.wanted.form)
             together.setdefault(key, []).append(request)
@@ -274,12 +252,12 @@ class BatchExecutor(Executor):
             # Kept with the potential, so that its id is not given to another.
             size = self._sizes.setdefault(identity, PassSize(alike[0].potential))
             try:
-                _answer(alike, size)
+                answer(alike, size)
             except Exception:
                 # One structure that cannot be evaluated is not the others' error.
                 for request in alike:
                     try:
-                        _answer([request], size)
+                        answer([request], size)
                     except Exception as error:
                         request.error = error
 
@@ -291,7 +269,7 @@ class BatchedRun:
         self, executor: BatchExecutor, future: Future[Any], function: Callable[[], Any]
     ) -> None:
         self.future = future
-        self.request: _Request | None = None
+        self.request: Request | None = None
         self.ended = False
         self._executor = executor
         self._function = function
@@ -334,7 +312,7 @@ class BatchedRun:
         """Ask for an evaluation and pause until it has been made with those of the other runs."""
         if not mixtures:
             return []
-        self.request = _Request(potential, mixtures, neighbour_lists, wanted)
+        self.request = Request(potential, mixtures, neighbour_lists, wanted)
         self._surroundings = Surroundings.now()
         self._executor._surroundings.restore()
         self._executor._baton.release()
@@ -369,50 +347,3 @@ class BatchedRun:
                 self.future.set_exception(error)
         finally:
             self._executor._baton.release()
-
-
-def _answer(requests: Sequence[_Request], size: PassSize) -> None:
-    """Evaluate requests of one potential in as few passes as memory allows."""
-    potential = size.potential
-    items = [
-        (request, index, mixture)
-        for request in requests
-        for index, mixture in enumerate(request.mixtures)
-    ]
-    wanted = Wanted(
-        requests[0].wanted.forces,
-        any(request.wanted.stress for request in requests),
-        any(request.wanted.composition_gradient for request in requests),
-        requests[0].wanted.form,
-    )
-
-    def one_pass(first: int, last: int) -> list[Evaluation]:
-        part = items[first:last]
-        return potential.evaluate(
-            [mixture for _, _, mixture in part],
-            neighbour_lists=[
-                potential.neighbour_list(0.0)
-                if request.neighbour_lists is None
-                else request.neighbour_lists[index]
-                for request, index, _ in part
-            ],
-            forces=wanted.forces,
-            stress=wanted.stress,
-            composition_gradient=wanted.composition_gradient,
-            form=wanted.form,
-        )
-
-    found = size.in_passes([mixture for _, _, mixture in items], one_pass)
-    for request in requests:
-        request.answers = []
-    for (request, _, _), result in zip(items, found, strict=True):
-        request.answers.append(_only(result, request.wanted))
-
-
-def _only(result: Evaluation, wanted: Wanted) -> Evaluation:
-    """Return a result without what other requests of the pass had asked for."""
-    if not wanted.stress:
-        result = replace(result, stress=None)
-    if not wanted.composition_gradient:
-        result = replace(result, composition_gradient=None, short_range_gradient=None)
-    return result

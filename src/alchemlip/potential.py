@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from alchemlip.backends import Backend, ModelCard
-from alchemlip.batching import Wanted, batched_run
+from alchemlip.batch_requests import Wanted
+from alchemlip.batching import batched_run
 from alchemlip.errors import InputError
 from alchemlip.evaluation import Evaluation, evaluations
 from alchemlip.graph import Graph, build_graph
