@@ -172,6 +172,7 @@ def test_runs_that_advance_together_have_threads_in_their_job() -> None:
     assert "--nthreads 5 " in shown.output
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stays_ctrl_c() -> None:
     """In a new process, where nothing has imported dask-jobqueue before."""
     job_queue()

@@ -223,7 +223,7 @@ def test_bad_input(potential: AlchemicalPotential) -> None:
         with pytest.raises(InputError, match=words):
             occupancy_hessian(mixture, potential, **options)  # type: ignore[arg-type]
 
-    refused(plain, "not clear")
+    refused(plain, "no sites are mixed, so nothing is disordered")
     refused(both, "not clear")
     refused(single, "one species")
     refused(tied, "concerted")

@@ -308,7 +308,7 @@ def test_bad_input() -> None:
     refused("unknown order", mixture, order="third")
     refused("one species", Mixture.from_elements(salt, {"Na": {"K": 1.0}}))
     refused("concerted", Mixture.from_elements(salt, BINARY, correlation="concerted"))
-    refused("not clear", Mixture.from_atoms(salt))
+    refused("no sites are mixed, so nothing is disordered", Mixture.from_atoms(salt))
     with pytest.raises(InputError, match="float64"):
         RandomAlloyPotential(
             AlchemicalPotential(

@@ -258,7 +258,7 @@ def test_a_new_coupling_is_a_new_result() -> None:
 
 
 def test_what_the_calculator_refuses() -> None:
-    with pytest.raises(InputError, match="at least one term"):
+    with pytest.raises(InputError, match="no terms: give at least one"):
         CoupledCalculator({})
     with pytest.raises(InputError, match="between 0 and 1"):
         CoupledCalculator({"crystal": CalculatorTerm(EMT())}, coupling=1.2)
