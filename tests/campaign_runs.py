@@ -19,6 +19,25 @@ from alchemlip.cli import app
 from alchemlip.results import ResultFolder
 from pair_models import pair_potential, spring_potential
 
+VACANCIES = """\
+command: vacancy
+seed: 3
+replicas: 2
+options:
+  repeat: 2,2,2
+  mu: -4.0
+  static: false
+  cell: fixed
+  timestep: 4.0
+  equilibrate: 0.04
+  switch: 0.08
+  repeats: 1
+  checkpoint_interval: 5
+vary:
+  structure: Cu.extxyz
+  temperature: [100, 200]
+"""
+
 Results = Callable[[CampaignRun], Mapping[str, Any]]
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ase import Atoms
 from ase.build import bulk
 from typer.testing import CliRunner
 
@@ -37,6 +36,7 @@ from alchemlip.errors import InputError
 from alchemlip.potential import keeping_potentials, load_potential
 from alchemlip.results import lock_folder
 from alchemlip.runs import RunRecord
+from campaign_runs import VACANCIES, cheap_runs
 from pair_models import pair_potential, spring_potential
 
 ENERGIES = """\
@@ -45,24 +45,6 @@ vary:
   structure: [salt.cif, large.cif]
   mix: [Na=Na0.5K0.5, Na=Na0.9K0.1]
 """
-VACANCIES = """\
-command: vacancy
-seed: 3
-replicas: 2
-options:
-  repeat: 2,2,2
-  mu: -4.0
-  static: false
-  cell: fixed
-  timestep: 4.0
-  equilibrate: 0.04
-  switch: 0.08
-  repeats: 1
-  checkpoint_interval: 5
-vary:
-  structure: Cu.extxyz
-  temperature: [100, 200]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Structure files, and analytic potentials in place of models."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    pairs, springs = pair_potential(), spring_potential(3.7, (29,), 1.0, {29: 1.5})
-    monkeypatch.setattr("alchemlip.cli.options.prepare_potential", lambda *_: pairs)
-    monkeypatch.setattr("alchemlip.cli.options.prepare_single_potential", lambda *_: springs)
-    monkeypatch.chdir(tmp_path)
-    bulk("NaCl", "rocksalt", 5.7).write("salt.cif")
-    bulk("NaCl", "rocksalt", 5.9).write("large.cif")
-    Atoms("Cu", cell=[3.0] * 3, pbc=True).write("Cu.extxyz")
+    cheap_runs(tmp_path, monkeypatch)
     yield tmp_path
     torch.set_num_threads(before)
 

@@ -28,27 +28,10 @@ from alchemlip.campaigns.table import collected
 from alchemlip.campaigns.worker import end_batches
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
-from campaign_runs import cheap_runs, cli, runs_of
+from campaign_runs import VACANCIES, cheap_runs, cli, runs_of
 from pair_models import pair_potential
 
-VACANCIES = """\
-command: vacancy
-seed: 3
-replicas: 2
-options:
-  repeat: 2,2,2
-  mu: -4.0
-  static: false
-  cell: volume
-  timestep: 4.0
-  equilibrate: 0.04
-  switch: 0.08
-  repeats: 1
-  checkpoint_interval: 5
-vary:
-  structure: Cu.extxyz
-  temperature: [100, 200]
-"""
+RUNS = VACANCIES.replace("cell: fixed", "cell: volume")
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def done(name: str, lanes: list[Lane], batch: int | None) -> tuple[CampaignFolder, Any]:
-    runs = runs_of(VACANCIES)
+    runs = runs_of(RUNS)
     made = CampaignFolder(name)
     made.record(Path("mixing.yaml"), made.check(runs))
     tally = run_jobs(made, jobs(made, runs, Path.cwd(), 1, batch), lanes)
@@ -109,7 +92,7 @@ def test_a_batch_gives_the_results_of_one_by_one(passes: list[int]) -> None:
 
 
 def test_from_the_command_line() -> None:
-    Path("mixing.yaml").write_text(VACANCIES)
+    Path("mixing.yaml").write_text(RUNS)
     result = cli("run", "mixing.yaml", "--batch", "auto")
     assert result.exit_code == 0, result.output
     assert "4 runs of vacancy are finished" in result.output
@@ -137,9 +120,9 @@ def test_an_interrupted_batch_goes_on_from_its_records(monkeypatch: pytest.Monke
         done("stopped", lanes_of_batches(0, 0), 0)
     monkeypatch.setattr(RunRecord, "checkpoint", checkpoint)
     stopped = CampaignFolder("stopped")
-    attempts = [stopped.attempts(run.name) for run in runs_of(VACANCIES)]
+    attempts = [stopped.attempts(run.name) for run in runs_of(RUNS)]
     assert all(item.begun == 1 and item.losses == 0 for item in attempts)
-    statuses = [stopped.result(run.name)["status"] for run in runs_of(VACANCIES)]
+    statuses = [stopped.result(run.name)["status"] for run in runs_of(RUNS)]
     assert statuses == ["interrupted"] * 4
     stopped, runs = done("stopped", lanes_of_batches(0, 0), 0)
     alone, _ = done("alone", in_this_process(), None)

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_running_transmutation(cli: Cli, tmp_path: Path) -> None:  # noqa: F81
 
 def test_a_locked_folder_is_watched(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path / "run", "relax", {"a": 1})
-    with StepLog(folder.path / STEPS) as log:
+    with closing(StepLog(folder.path / STEPS)) as log:
         for step in range(3):
             log.add(
                 {

@@ -205,15 +205,7 @@ class ResultFolder:
         return self.path / name
 
     def _read(self, file: Path) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict):
-                raise ValueError("no JSON object")
-        except ValueError as error:
-            raise InputError(
-                f"{str(file)!r} is damaged: name a new folder (--out), or move it away"
-            ) from error
-        return record
+        return _json_object(file, "name a new folder (--out), or move it away")
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
         before = (record.get("command"), record.get("inputs", {}))
@@ -235,18 +227,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is none, or it is damaged.
     """
-    file = folder / RESULT
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError("no JSON object")
+        return _json_object(folder / RESULT, "name the folder of another run")
     except OSError as error:
         raise InputError(
             f"there is no {RESULT} in {str(folder)!r}: name the folder of a run or of a campaign"
         ) from error
+
+
+def _json_object(file: Path, remedy: str) -> dict[str, Any]:
+    """Return a file's content, or say that it is damaged and what to do."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
     except ValueError as error:
-        raise InputError(f"{str(file)!r} is damaged: name the folder of another run") from error
-    return record
+        raise InputError(f"{str(file)!r} is damaged: {remedy}") from error
+    return found
 
 
 def difference(

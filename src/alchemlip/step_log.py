@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 STEPS = "steps.jsonl"
 
@@ -29,15 +28,8 @@ class StepLog:
         self._stream.write(json.dumps(line) + "\n")
         self._stream.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file; `contextlib.closing` does so at the end of a block."""
         self._stream.close()
 
 

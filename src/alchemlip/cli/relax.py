@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from alchemlip.cli import options as opt
@@ -76,7 +77,7 @@ def command(
         with (
             folder.noting_failure(),
             console.status("relaxing") as status,
-            StepLog(folder.path / STEPS) as log,
+            closing(StepLog(folder.path / STEPS)) as log,
         ):
 
             def on_step(step: int, energy: float, force: float, stress: float) -> None:
