@@ -61,9 +61,18 @@ class RelaxationSettings(BaseModel):
     @field_validator("cell")
     @classmethod
     def _known_cell_mode(cls, value: str) -> str:
-        if value not in CELL_MODES and not set(value.split(",")) <= set(STRAINS):
-            raise ValueError(f"choose {', '.join(CELL_MODES)}, or free strains such as zz or xx,yy")
-        return value
+        return known_cell_mode(value)
+
+
+def known_cell_mode(value: str) -> str:
+    """Return what may relax of a cell, as it was given.
+
+    Raises:
+        ValueError: if it is neither a mode nor a list of strains.
+    """
+    if value not in CELL_MODES and not set(value.split(",")) <= set(STRAINS):
+        raise ValueError(f"choose {', '.join(CELL_MODES)}, or free strains such as zz or xx,yy")
+    return value
 
 
 def relaxation_settings(**options: Any) -> RelaxationSettings:

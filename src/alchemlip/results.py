@@ -60,6 +60,7 @@ class ResultFolder:
         command: name of the calculation.
         inputs: everything that determines the result, as plain JSON values.
         source: what is worth noting but does not, such as the path of the structure file.
+        command_line: words of the command that does the same; those of this process if None.
 
     Attributes:
         resumed: whether the folder already belonged to this very calculation.
@@ -76,6 +77,7 @@ class ResultFolder:
         command: str,
         inputs: Mapping[str, Any],
         source: Mapping[str, Any] | None = None,
+        command_line: Sequence[str] | None = None,
     ) -> None:
         self.path = Path(folder)
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))
@@ -103,7 +105,7 @@ class ResultFolder:
             return
         this_run = {
             "started": now(),
-            "command_line": sys.argv,
+            "command_line": list(sys.argv if command_line is None else command_line),
             "versions": versions(),
         }
         if self.resumed:
@@ -161,6 +163,8 @@ class ResultFolder:
             status: ``failed`` or ``interrupted``.
             reason: one sentence.
         """
+        if self._record["status"] != "running":
+            return  # its end is on record
         self._record["status"] = status
         self._record["ended"] = now()
         self._record["reason"] = reason

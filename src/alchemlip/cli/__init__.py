@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from alchemlip import __version__
+from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.cli import (
     analyze,
     campaign,
@@ -19,18 +20,16 @@ from alchemlip.cli import (
     design,
     disorder,
     doctor,
-    energy,
     frenkel_ladd,
     models,
     order,
-    relax,
     report,
-    scan,
     switch,
     transmute,
     vacancy,
     watch,
 )
+from alchemlip.cli.commands import command_of
 from alchemlip.errors import InputError
 
 app = typer.Typer(
@@ -61,9 +60,8 @@ def common_options(
     """Any composition on any site of a machine-learning interatomic potential."""
 
 
-app.command("energy")(energy.command)
-app.command("relax")(relax.command)
-app.command("scan")(scan.command)
+for _name in REGISTERED:
+    app.command(_name)(command_of(calculation(_name)))
 app.command("disorder")(disorder.command)
 app.command("order")(order.command)
 app.command("design")(design.command)

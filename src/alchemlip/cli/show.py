@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from alchemlip.calculations.result import Result
 
 LINES = (
     ("energy_eV", "energy", "eV", "{:.6f}"),
@@ -70,3 +73,27 @@ def show_warnings(record: Mapping[str, Any]) -> None:
         Console(stderr=True).print(
             f"[yellow]Warning: {escape(sentence)}.[/yellow]", highlight=False, soft_wrap=True
         )
+
+
+def show_result(result: Result) -> None:
+    """Print the main results as a table, where they are, and what not to trust."""
+    record = result.record
+    file = Path(str(record.get("source", {}).get("structure_file") or result.folder)).name
+    relaxed = "converged" in result.results
+    potential = result.inputs.get("potential")
+    words = f", {'relaxed with ' if relaxed else ''}{potential}" if potential else ""
+    show_record(result.results, file + words, result.folder)
+    show_warnings(record)
+    if relaxed and not result.results["converged"]:
+        warn_unconverged("the relaxation")
+
+
+def show_place(folder: Path, picture: str | None = None) -> None:
+    """Print where the results are.
+
+    Args:
+        folder: of the results.
+        picture: file in it, if there is one.
+    """
+    drawn = "" if picture is None else f", picture {escape(str(folder / picture))}"
+    Console().print(f"Results in [bold]{escape(str(folder))}[/bold]{drawn}", highlight=False)

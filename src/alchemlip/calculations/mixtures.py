@@ -1,0 +1,141 @@
+"""What sits where, from the texts of settings: ``Ce=Ce0.7Zr0.3`` and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alchemlip.errors import InputError
+
+if TYPE_CHECKING:
+    from alchemlip.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A group over which a scan runs, and its species."""
+
+    group: str
+    species: list[str]
+
+
+def prepare_mixture(
+    structure: Path,
+    mix: Sequence[str],
+    groups: Sequence[str],
+    concerted: Sequence[str],
+    normalise: bool,
+) -> tuple[Mixture, list[Scanned]]:
+    """Return the mixture that the options describe, and the groups given as species lists."""
+    from alchemlip.structure_files import read_structure
+
+    mixture = read_structure(structure, normalise=normalise)
+    mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
+    return _with_correlations(mixture, concerted), scanned
+
+
+def mixed_by_options(
+    mixture: Mixture, mix: Sequence[str], groups: Sequence[str], normalise: bool, option: str
+) -> tuple[Mixture, list[Scanned]]:
+    """Return a mixture with further groups, and those of them given as species lists.
+
+    Args:
+        mixture: as it is.
+        mix: ``SELECTION=FORMULA``, or ``SELECTION=A,B`` for a species list.
+        groups: ``NAME=SITES``.
+        normalise: divide weights by their sum.
+        option: what ``mix`` is called on the command line.
+    """
+    from alchemlip.species import parse_composition, parse_species
+
+    named = {}
+    for text in groups:
+        name, sites = _split(text, "--group", "cations=0,2-5")
+        if name in named:
+            raise InputError(f"--group names {name!r} twice: give every group its own name")
+        named[name] = parse_sites(sites)
+    compositions: dict[Any, Mapping[str, float]] = {}
+    scanned = []
+    known = {group.name for group in mixture.groups} | set(named)
+    for text in mix:
+        left, right = _split(text, option, "Ce=Ce0.7Zr0.3")
+        selection: Any = left
+        if left not in known and left[:1].isdecimal():
+            selection = tuple(parse_sites(left))
+        name = left if isinstance(selection, str) else ",".join(map(str, selection))
+        if selection in compositions:
+            raise InputError(f"{option} names {left!r} twice: give every selection once")
+        if "," in right:
+            species = parse_species(right)
+            scanned.append(Scanned(name, species))
+            compositions[selection] = dict.fromkeys(species, 1.0 / len(species))
+        else:
+            compositions[selection] = parse_composition(right, normalise)
+    return mixture.mixed(compositions, groups=named, normalise=normalise), scanned
+
+
+def _with_correlations(mixture: Mixture, concerted: Sequence[str]) -> Mixture:
+    from dataclasses import replace
+
+    chosen = set(concerted)
+    if "all" in chosen:
+        chosen = {group.name for group in mixture.groups}
+    for name in chosen:
+        mixture.group(name)
+    groups = tuple(
+        replace(group, correlation="concerted") if group.name in chosen else group
+        for group in mixture.groups
+    )
+    return replace(mixture, groups=groups)
+
+
+def parse_sites(text: str) -> list[int]:
+    """Read site indices such as ``0,2-5``.
+
+    Raises:
+        InputError: if the text is anything else.
+    """
+    sites: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"cannot read the site indices {text!r}: write for example 0,2-5")
+        if dash and int(last) < int(first):
+            raise InputError(
+                f"the range {part.strip()!r} of site indices runs backwards: write the smaller "
+                "index first"
+            )
+        sites += range(int(first), int(last if dash else first) + 1)
+    return sites
+
+
+def parse_repeats(text: str, option: str) -> tuple[int, int, int]:
+    """Read repeats of a supercell such as ``2,2,1`` or ``2x2x1``.
+
+    Raises:
+        InputError: naming the option, if the text is anything else.
+    """
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"cannot read {option} {text!r}: write three repeats such as 2,2,1")
+    a, b, c = (int(part) for part in parts)
+    return a, b, c
+
+
+def _split(text: str, option: str, example: str) -> tuple[str, str]:
+    left, equals, right = text.partition("=")
+    if not equals or not left.strip() or not right.strip():
+        raise InputError(f"cannot read {option} {text!r}: write for example {option} {example}")
+    return left.strip(), right.strip()
+
+
+def refuse_scanned(scanned: Sequence[Scanned]) -> None:
+    """Refuse a list of species where a composition is needed."""
+    if scanned:
+        first = scanned[0]
+        raise InputError(
+            f"--mix {first.group}={','.join(first.species)} lists species without weights: write "
+            "a formula such as Ce0.7Zr0.3, or use 'alchemlip scan'"
+        )

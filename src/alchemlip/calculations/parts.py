@@ -1,0 +1,295 @@
+"""Settings that calculations share; a calculation inherits the parts that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from alchemlip.calculations.calculation import Calculation
+from alchemlip.calculations.fields import Option
+
+if TYPE_CHECKING:
+    from alchemlip.calculations.mixtures import Scanned
+    from alchemlip.ensemble import Potential
+    from alchemlip.mixture import Mixture
+    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.relaxation import RelaxationSettings
+
+STRUCTURE, RELAXATION, POTENTIAL = "Structure", "Relaxation", "Potential"
+"""Panels of the help."""
+
+HIGHEST_PRESSURE_GPA = 1e4
+MOST_POINTS = 1001
+LARGEST_SEED = 2**63 - 1
+
+
+def _mix_texts(value: Any) -> Any:
+    """Take what Python users write: ``{"Ce": {"Ce": 0.7, "Zr": 0.3}, "O": "O,S"}``."""
+    if not isinstance(value, Mapping):
+        return value
+    return [
+        f"{name}="
+        + (
+            "".join(f"{species}{weight!r}" for species, weight in what.items())
+            if isinstance(what, Mapping)
+            else str(what)
+        )
+        for name, what in value.items()
+    ]
+
+
+Structure = Annotated[
+    Path,
+    Field(description="CIF (partial occupancies are read), POSCAR, or any file ASE reads."),
+    Option(argument=True),
+]
+Mix = Annotated[
+    list[str],
+    BeforeValidator(_mix_texts),
+    Field(
+        description="What sits where, SELECTION=FORMULA, e.g. Ce=Ce0.7Zr0.3, 0,2-5=Cl0.9Va0.1. "
+        "SELECTION: an element, a group, or site indices. Va is a vacancy. May be repeated."
+    ),
+    Option(STRUCTURE, metavar="SEL=FORMULA"),
+]
+Groups = Annotated[
+    list[str],
+    Field(description="Name site indices, e.g. cations=0,2-5."),
+    Option(STRUCTURE, metavar="NAME=SITES"),
+]
+Concerted = Annotated[
+    list[str],
+    Field(
+        description="Group whose sites all change together (transmutation); others are a random "
+        "solution. 'all' means every group. May be repeated."
+    ),
+    Option(STRUCTURE, metavar="GROUP"),
+]
+Normalise = Annotated[
+    bool, Field(description="Divide the weights of a formula by their sum."), Option(STRUCTURE)
+]
+
+
+def _known_cell(value: str) -> str:
+    from alchemlip.relaxation import known_cell_mode
+
+    return known_cell_mode(value)
+
+
+Cell = Annotated[
+    str,
+    AfterValidator(_known_cell),
+    Field(
+        description="Relax shape and volume (full), volume, nothing (fixed), or free strains such "
+        "as zz or xx,yy."
+    ),
+    Option(RELAXATION),
+]
+Fmax = Annotated[
+    float,
+    Field(gt=0, le=1e3, description="Largest force allowed, eV/A."),
+    Option(RELAXATION, unit="eV/A"),
+]
+Smax = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1e4,
+        description="Largest stress deviation allowed, GPa; less for soft crystals.",
+    ),
+    Option(RELAXATION, unit="GPa"),
+]
+Pressure = Annotated[
+    float,
+    Field(
+        ge=-HIGHEST_PRESSURE_GPA, le=HIGHEST_PRESSURE_GPA, description="External pressure, GPa."
+    ),
+    Option(RELAXATION, unit="GPa"),
+]
+KeepSymmetry = Annotated[bool, Field(description="Keep the space group."), Option(RELAXATION)]
+KeptSymmetry = Annotated[
+    bool,
+    Field(description="Keep the space group."),
+    Option(RELAXATION, negative="--break-symmetry"),
+]
+Optimiser = Annotated[
+    Literal["BFGS", "LBFGS", "FIRE"], Field(description="ASE's optimiser."), Option(RELAXATION)
+]
+MaxSteps = Annotated[
+    int,
+    Field(ge=0, le=10**7, description="Most steps of one relaxation."),
+    Option(RELAXATION),
+]
+
+DEFAULT_MODEL = "sevennet-0"
+_MODEL = (
+    "Name of a potential ('alchemlip models') or a checkpoint; a fidelity or head may follow: "
+    "sevennet-mf-0@PBE."
+)
+_MODEL_OPTION = Option(POTENTIAL, metavar="NAME", completes="model")
+Model = Annotated[str, Field(description=_MODEL), _MODEL_OPTION]
+Models = Annotated[
+    list[str],
+    Field(min_length=1, description=f"{_MODEL} Repeated: an ensemble, with error bars."),
+    _MODEL_OPTION,
+]
+Representation = Annotated[
+    Literal["nodes", "embedding"],
+    Field(description="nodes, or embedding: occupancies in place of the one-hot element vector."),
+    Option(POTENTIAL),
+]
+Modal = Annotated[
+    str | None,
+    Field(description="Fidelity of a multi-fidelity SevenNet potential."),
+    Option(POTENTIAL),
+]
+Head = Annotated[
+    str | None, Field(description="Head of a multi-head MACE potential."), Option(POTENTIAL)
+]
+Trust = Annotated[
+    bool,
+    Field(description="Allow a local checkpoint: a pickle, which can run code."),
+    Option(POTENTIAL, trusts=True),
+]
+Device = Annotated[str, Field(description="cpu, cuda, or auto."), Option(POTENTIAL)]
+Dtype = Annotated[
+    str, Field(description="float64, or float32 for speed."), Option(POTENTIAL)
+]
+
+Points = Annotated[
+    int,
+    Field(ge=2, le=MOST_POINTS, description="Compositions along an edge, both ends included."),
+]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Seed of all random numbers.")]
+
+
+class OfStructure(Calculation):
+    """A calculation that starts from a structure file."""
+
+    structure: Structure
+    mix: Mix = []
+    group: Groups = []
+    normalise: Normalise = False
+
+    def folder(self, given: str | Path | None = None) -> Path:
+        """Return the results folder: the one given, or one named after what is done to what."""
+        return Path(f"{self.command}-{self.structure.stem}") if given is None else Path(given)
+
+    def mixture(self) -> Mixture:
+        """Return the mixture, every site with a composition.
+
+        Raises:
+            InputError: if the file cannot be read, or a list of species stands where a composition
+                is needed.
+        """
+        from alchemlip.calculations.mixtures import refuse_scanned
+
+        mixture, scanned = self.mixture_to_scan()
+        refuse_scanned(scanned)
+        return mixture
+
+    def mixture_to_scan(self) -> tuple[Mixture, list[Scanned]]:
+        """Return the mixture, and the groups that were given as lists of species."""
+        from alchemlip.calculations.mixtures import prepare_mixture
+
+        concerted: list[str] = getattr(self, "concerted", [])
+        return prepare_mixture(
+            self.structure, self.mix, self.group, concerted, self.normalise
+        )
+
+
+class Correlated(OfStructure):
+    """One whose groups may change together."""
+
+    concerted: Concerted = []
+
+
+class Relaxing(Calculation):
+    """One that relaxes crystals."""
+
+    cell: Cell = "full"
+    fmax: Fmax = 1e-3
+    smax: Smax = 1e-3
+    pressure: Pressure = 0.0
+    keep_symmetry: KeepSymmetry = False
+    optimiser: Optimiser = "BFGS"
+    max_steps: MaxSteps = 500
+
+    def relaxation(self, **changes: Any) -> RelaxationSettings:
+        """Return the settings of the relaxations.
+
+        Args:
+            changes: to them.
+        """
+        from alchemlip.relaxation import RelaxationSettings, relaxation_settings
+
+        own = {name: getattr(self, name) for name in Relaxing.model_fields}
+        assert set(own) <= set(RelaxationSettings.model_fields)
+        return relaxation_settings(**(own | changes))
+
+
+class WithPotential(Calculation):
+    """One with one potential."""
+
+    model: Model = DEFAULT_MODEL
+    modal: Modal = None
+    head: Head = None
+    trust_file: Trust = False
+    device: Device = "auto"
+    dtype: Dtype = "float64"
+
+    def potential(self) -> AlchemicalPotential:
+        """Load it.
+
+        Raises:
+            InputError: if there is none of that name, or its package is missing.
+        """
+        from alchemlip.calculations import potentials
+
+        return potentials.prepare_single_potential(
+            self.model,
+            self.device,
+            self.dtype,
+            self.modal,
+            self.head,
+            self.trust_file,
+            getattr(self, "representation", "nodes"),
+        )
+
+
+class WithPotentials(Calculation):
+    """One with a potential, or an ensemble of them."""
+
+    model: Models = [DEFAULT_MODEL]
+    modal: Modal = None
+    head: Head = None
+    trust_file: Trust = False
+    device: Device = "auto"
+
+    def potential(self) -> Potential:
+        """Load it, or them.
+
+        Raises:
+            InputError: if there is none of that name, or its package is missing.
+        """
+        from alchemlip.calculations import potentials
+
+        return potentials.prepare_potential(
+            self.model,
+            self.device,
+            getattr(self, "dtype", "float64"),
+            self.modal,
+            self.head,
+            self.trust_file,
+            getattr(self, "representation", "nodes"),
+        )
+
+
+class Represented(Calculation):
+    """One whose potential may be in another representation or precision."""
+
+    representation: Representation = "nodes"
+    dtype: Dtype = "float64"
