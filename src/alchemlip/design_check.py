@@ -112,9 +112,7 @@ def check_design(
     else:
         filled = sqs_supercell(cell, repeats, int(rng.integers(2**31)))
     run = relax(filled, potential, supercell_settings)
-    obtained = property_values(
-        run.mixture, potential, properties, repeats, supercell_settings
-    )
+    obtained = property_values(run.mixture, potential, properties, repeats, supercell_settings)
     return DesignCheck(
         structure=run.mixture,
         composition=dict(

@@ -103,6 +103,12 @@ class RelaxedState:
         volume: Tensor = torch.linalg.det(self.cell).abs()
         return volume
 
+    def enthalpy(self, pressure: float) -> Tensor:
+        """Return E + P V of the whole cell in eV, at an external pressure in GPa."""
+        from ase.units import GPa
+
+        return self.energy + pressure * float(GPa) * self._whole_volume if pressure else self.energy
+
     @cached_property
     def stress(self) -> Tensor:
         """(3, 3) in eV/A^3, positive in tension."""
@@ -228,11 +234,7 @@ class _Adjoint:
         ).mean()
         moved, cells = apply_strain(origin, positions, origin.cells, strain)
         self.state = RelaxedState(mixture, cells[0], moved, self.composition, energy, strain)
-        from ase.units import GPa
-
-        enthalpy = energy
-        if settings.pressure:
-            enthalpy = energy + settings.pressure * GPa * self.state.volume
+        enthalpy = self.state.enthalpy(settings.pressure)
         (self._slope,) = torch.autograd.grad(enthalpy, self.leaf, create_graph=True)
         self._symmetry = _symmetry(mixture, settings.symprec) if use_symmetry else None
         self._translations = _rigid_motions(mixture)

@@ -108,10 +108,10 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
-    from alchemlip.cli.show import show_warnings
+    from alchemlip.cli.show import show_outdated, show_warnings
     from alchemlip.design import DesignPoint, design, design_inputs
     from alchemlip.design_plots import plot_design, plot_trail
-    from alchemlip.plausibility import distance_warnings
+    from alchemlip.plausibility import mixture_warnings
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.report import describe_structure
     from alchemlip.results import ResultFolder
@@ -223,8 +223,9 @@ def command(
                     "supercell_property": check.obtained,
                     "supercell_converged": check.converged,
                 }
-            folder.finish(record, warnings=distance_warnings(result.mixture))
+            folder.finish(record, warnings=mixture_warnings(result.mixture))
     _show(folder.record["results"], console)
+    show_outdated(folder)
     show_warnings(folder.record)
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
 

@@ -126,8 +126,7 @@ def command(
     compositions = _compositions(len(species), points, at)
     for value in temperature:
         check_temperature(value)
-    if vibrations:
-        _check_vibrations(supercell, pressure)
+    _check_options(geometry, pressure, vibrations, supercell)
     if temperature and len(species) != 2:
         raise InputError("--temperature draws common tangents of two species: give two")
     chosen = disorder_settings(
@@ -204,13 +203,13 @@ def _finish(
     folder: ResultFolder, finished: Sequence[DisorderPoint], name: str, results: dict[str, Any]
 ) -> None:
     """Write the table, the mixed cells as CIFs, and the record."""
-    from alchemlip.plausibility import distance_warnings
+    from alchemlip.plausibility import mixture_warnings
     from alchemlip.structure_files import write_point_cifs
 
     named = [{"index": i, **point.record} for i, point in enumerate(finished)]
     folder.write_csv("disorder.csv", [_table_row(row) for row in named])
     write_point_cifs([point.mixture for point in finished], name, folder.path)
-    told = [text for point in finished for text in distance_warnings(point.mixture)]
+    told = [text for point in finished for text in mixture_warnings(point.mixture)]
     folder.finish(results, named, told)
 
 
@@ -246,16 +245,20 @@ def _results(
     """Return the flat results, and the smooth mixing energy where there is one."""
     import numpy as np
 
+    from alchemlip.disorder.level import level_of_disorder
     from alchemlip.disorder.mixing import fit_mixing
+    from alchemlip.enthalpy import found_name, named
 
     records = [point.record for point in finished]
     mixed = [point.record for point in finished if point.x.max() < 1.0]
-    energies = [record["mixing_energy_eV_per_atom"] for record in records]
+    mixing = found_name("mixing_energy_eV_per_atom", records[0])
+    free = named("free_energy_of_mixing_eV_per_atom", mixing != "mixing_energy_eV_per_atom")
+    energies = [record[mixing] for record in records]
     results: dict[str, Any] = {
         "n_points": len(records),
         "n_converged": sum(bool(record["converged"]) for record in records),
-        "largest_mixing_energy_eV_per_atom": max(energies),
-        "smallest_mixing_energy_eV_per_atom": min(energies),
+        f"largest_{mixing}": max(energies),
+        f"smallest_{mixing}": min(energies),
         "seconds": sum(record["seconds"] for record in records),
     }
     if len(mixed) == 1:
@@ -264,11 +267,12 @@ def _results(
     curve = None
     if mixed and len(finished[0].x) == 2:
         x = np.array([point.x[1] for point in finished])
-        relaxed = all("relaxed_mixing_energy_eV_per_atom" in record for record in records)
+        relaxed = all(f"relaxed_{mixing}" in record for record in records)
         if relaxed:
-            energies = [record["relaxed_mixing_energy_eV_per_atom"] for record in records]
+            energies = [record[f"relaxed_{mixing}"] for record in records]
         curve = fit_mixing(x, energies, fraction)
         results["free_energy_includes_local_relaxation"] = relaxed
+        results |= level_of_disorder(results).to_dict()
         results["redlich_kister_eV_per_atom"] = curve.coefficients.tolist()
         results["redlich_kister_residual_eV_per_atom"] = curve.residual
         critical = curve.critical_point()
@@ -278,7 +282,7 @@ def _results(
             {
                 "temperature_K": temperature,
                 "x": x.tolist(),
-                "free_energy_of_mixing_eV_per_atom": (
+                free: (
                     np.array(energies) + curve.free_energy(x, temperature) - curve.energy(x)
                 ).tolist(),
                 "miscibility_gaps": [list(gap) for gap in curve.miscibility_gaps(temperature)],
@@ -291,21 +295,25 @@ def _results(
     return results, curve
 
 
-def _check_vibrations(supercell: str | None, pressure: float) -> None:
-    if supercell is None:
+def _check_options(geometry: str, pressure: float, vibrations: bool, supercell: str | None) -> None:
+    opt.refuse_pressure(pressure, "--geometry as-given" if geometry == "as-given" else "")
+    if vibrations and supercell is None:
         raise InputError(
             "--vibrations are compared between compositions in one supercell: give --supercell"
         )
-    if pressure:
-        raise InputError("--vibrations are those at no pressure: leave out --pressure, or them")
 
 
 def _vibrational_results(
-    x: list[float], records: Sequence[dict[str, Any]], temperatures: Sequence[float], share: float
+    x: list[float],
+    records: Sequence[dict[str, Any]],
+    temperatures: Sequence[float],
+    share: float,
 ) -> dict[str, Any]:
     """Return gaps with vibrations at the temperatures where there is a free energy."""
+    from alchemlip.disorder.level import mixing_level
     from alchemlip.disorder.mixing import consolute_point
     from alchemlip.disorder.quasiharmonic import QuasiHarmonicCrystal, fit_vibrational_mixing
+    from alchemlip.enthalpy import named
 
     if any(record["quasi_harmonic"] is None for record in records):
         return {"vibrations_note": "a crystal is unstable: see its point"}
@@ -322,6 +330,7 @@ def _vibrational_results(
         "harmonic_critical_composition": critical[0] if critical else None,
         "harmonic_critical_temperature_K": critical[1] if critical else None,
         "with_vibrations": [],
+        **mixing_level(relaxed=True, vibrations=True).to_dict("vibrations_"),
     }
     for temperature in temperatures:
         row: dict[str, Any] = {"temperature_K": temperature}
@@ -331,7 +340,9 @@ def _vibrational_results(
             results["with_vibrations"].append(row | {"note": str(error)})
             continue
         row["volume_A3_per_atom"] = [crystal.volume(temperature) for crystal in crystals]
-        row["free_energy_of_mixing_eV_per_atom"] = curve.free_energy(x, temperature).tolist()
+        row[named("free_energy_of_mixing_eV_per_atom", crystals[0].pressure_GPa)] = (
+            curve.free_energy(x, temperature).tolist()
+        )
         row["miscibility_gaps"] = [list(gap) for gap in curve.miscibility_gaps(temperature)]
         row["spinodal"] = curve.spinodal(temperature)
         results["with_vibrations"].append(row)
@@ -347,10 +358,14 @@ def _show(
     from rich.markup import escape
     from rich.table import Table
 
-    from alchemlip.cli.show import show_warnings, warn_unconverged
+    from alchemlip.cli.show import show_outdated, show_warnings, warn_unconverged
+    from alchemlip.disorder.level import level_of_disorder, mixing_level
+    from alchemlip.enthalpy import external_pressure, named
 
     results = folder.record["results"]
-
+    pressure = external_pressure(folder.record["inputs"])
+    if folder.outdated:
+        pressure = 0.0
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
         ("mixing_energy_eV_per_atom", "random"),
@@ -358,9 +373,11 @@ def _show(
         ("relaxed_mixing_energy_eV_per_atom", "both"),
     )
     records = [point.record for point in finished]
-    shown = [column for column in columns if any(column[0] in record for record in records)]
+    names = [(named(key, pressure), label) for key, label in columns]
+    shown = [column for column in names if any(column[0] in record for record in records)]
     explicit = any("explicit_energy_eV_per_atom" in record for record in records)
-    table = Table(title="mixing energy, meV per site", title_justify="left")
+    title = named("mixing energy", pressure) + (f" at {pressure:g} GPa" if pressure else "")
+    table = Table(title=f"{title}, meV per site, at rest", title_justify="left")
     for heading in ("x", *(label for _, label in shown), "cells"):
         table.add_column(heading)
     if explicit:
@@ -390,19 +407,29 @@ def _show(
     for note in dict.fromkeys(record.get("local_relaxation_note") for record in records):
         if note:
             console.print(f"[yellow]No local relaxation somewhere: {escape(note)}[/yellow]")
+    level = level_of_disorder(results)
     for entry in results.get("at_temperature", ()):
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
-        console.print(f"{entry['temperature_K']:g} K: miscibility gap {gaps}")
+        console.print(
+            f"{entry['temperature_K']:g} K: miscibility gap {gaps} ({level.name}: {level.errs})",
+            soft_wrap=True,
+        )
+    level = mixing_level(relaxed=True, vibrations=True)
     for entry in results.get("with_vibrations", ()):
         note = entry.get("note")
         if note:
             console.print(f"[yellow]No vibrations at {escape(note)}[/yellow]")
             continue
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
-        console.print(f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps}")
+        console.print(
+            f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps} "
+            f"({level.name}: {level.errs})",
+            soft_wrap=True,
+        )
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points")
     console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
+    show_outdated(folder)
     show_warnings(folder.record)
 
 

@@ -30,7 +30,7 @@ def command(
     Example: alchemlip energy CeO2.cif --mix Ce=Ce0.7Zr0.3
     """
     from alchemlip.cli.show import show_record, show_warnings
-    from alchemlip.plausibility import distance_warnings, spread_warnings
+    from alchemlip.plausibility import mixture_warnings, spread_warnings
     from alchemlip.potential import AlchemicalPotential
     from alchemlip.report import describe_evaluation, describe_potential
     from alchemlip.results import ResultFolder
@@ -63,7 +63,7 @@ def command(
             moments = potential.magnetic_moments(mixture)
             record["magnetic_moments_muB"] = moments.tolist()
             record["largest_magnetic_moment_muB"] = float(moments.max())
-        told = [*distance_warnings(mixture), *spread_warnings([record])]
+        told = [*mixture_warnings(mixture), *spread_warnings([record])]
         folder.finish(record, warnings=told)
     show_record(record, f"{structure.name}, {potential.name}", folder.path)
     show_warnings(folder.record)

@@ -76,12 +76,17 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
-    from alchemlip.cli.show import show_warnings, warn_unconverged
+    from alchemlip.cli.show import show_outdated, show_warnings, warn_unconverged
     from alchemlip.disorder.hessian import random_group
     from alchemlip.disorder.ordering_plots import plot_ordering
-    from alchemlip.disorder.ordering_study import ordering_repeats, study_ordering
+    from alchemlip.disorder.ordering_study import (
+        ordering_repeats,
+        random_enthalpy,
+        study_ordering,
+    )
     from alchemlip.disorder.patterns import site_counts
-    from alchemlip.plausibility import distance_warnings
+    from alchemlip.enthalpy import formulas
+    from alchemlip.plausibility import mixture_warnings
     from alchemlip.relaxation import relax, relaxation_settings
     from alchemlip.report import describe_potential, describe_structure
     from alchemlip.results import ResultFolder
@@ -94,6 +99,7 @@ def command(
             f"{str(structure)!r} is no crystal, periodic in three directions: ordering waves need "
             "one; give a cell with three periodic vectors"
         )
+    opt.refuse_pressure(pressure, "--no-relax" if no_relax else "")
     name = random_group(mixture, on).name
     repeats = (
         ordering_repeats(mixture, name) if repeat is None else opt.parse_repeats(repeat, "--repeat")
@@ -122,6 +128,7 @@ def command(
         "seed": seed,
         "relaxation": None if no_relax else chosen.model_dump(),
         **describe_potential(potential),
+        **(formulas(pressure) if size_effect else {}),
     }
     folder = ResultFolder(
         opt.results_folder(out, "order", structure),
@@ -132,6 +139,7 @@ def command(
     console = Console()
     if folder.finished:
         console.print(f"Finished before: [bold]{escape(str(folder.path))}[/bold]", highlight=False)
+        show_outdated(folder)
         return
     with folder.noting_failure():
         converged = True
@@ -150,13 +158,14 @@ def command(
         )
         results = {"converged": converged, **describe_structure(mixture)}
         results |= _results(study, potential, temperature, search, seed)
+        results |= random_enthalpy(study, pressure)
         _write_files(study, results, folder)
         plot_ordering(
             study.interactions,
             folder.path / "order.png",
             f"{structure.stem}, {name} sites ({potential.name})",
         )
-        folder.finish(results, warnings=distance_warnings(mixture))
+        folder.finish(results, warnings=mixture_warnings(mixture))
     show(study, results, console)
     if not converged:
         warn_unconverged("the mixed cell")
@@ -217,6 +226,8 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
     """Print the shells, waves and structures as tables."""
     from rich.table import Table
 
+    from alchemlip.disorder.level import level_of_ordering
+
     shells = Table(title="Pair interactions", title_justify="left")
     for column in ("pair", "distance (Å)", "neighbours", "J (meV)"):
         shells.add_column(column, justify="right")
@@ -229,7 +240,13 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
                 f"{shell['J_meV']:.2f}",
             )
     console.print(shells)
-    table = Table(title="Ordering waves, most unstable first", title_justify="left")
+    level = level_of_ordering(results)
+    table = Table(
+        title=f"Ordering waves, most unstable first ({level.name})",
+        title_justify="left",
+        caption=f"{level.errs[:1].upper()}{level.errs[1:]}.",
+        caption_justify="left",
+    )
     for column in ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"):
         table.add_column(column, justify="right")
     for wave in study.waves:
@@ -244,7 +261,8 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
     if study.relaxed:
         console.print(
             "Two phases side by side, each at its own lattice parameter (k = 0): mean-field T "
-            f"{results['separation_temperature_K']:.0f} K."
+            f"{results['separation_temperature_K']:.0f} K ({level.name}: {level.errs}).",
+            soft_wrap=True,
         )
     elif (
         not study.lowest.commensurate and study.lowest.eigenvalue < study.waves[0].eigenvalue - 1e-4

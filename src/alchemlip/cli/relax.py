@@ -40,7 +40,7 @@ def command(
     from rich.console import Console
 
     from alchemlip.cli.show import show_record, show_warnings, warn_unconverged
-    from alchemlip.plausibility import distance_warnings
+    from alchemlip.plausibility import mixture_warnings
     from alchemlip.relaxation import relax, relaxation_settings, space_group
     from alchemlip.report import describe_potential, describe_relaxation
     from alchemlip.results import ResultFolder
@@ -98,7 +98,7 @@ def command(
             record = describe_relaxation(result)
             record["space_group"] = space_group(result.mixture)
             write_exact_and_cif(result.mixture, folder.path, "relaxed")
-            folder.finish(record, warnings=distance_warnings(result.mixture))
+            folder.finish(record, warnings=mixture_warnings(result.mixture))
     show_record(folder.record["results"], title, folder.path)
     show_warnings(folder.record)
     if not folder.record["results"]["converged"]:

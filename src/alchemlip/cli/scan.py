@@ -48,7 +48,9 @@ def command(
     from rich.progress import TimeElapsedColumn as Elapsed
     from rich.progress import TimeRemainingColumn as Remaining
 
-    from alchemlip.cli.show import show_warnings, warn_unconverged
+    from alchemlip.cli.show import show_outdated, show_warnings, warn_unconverged
+    from alchemlip.disorder.level import scan_level
+    from alchemlip.enthalpy import found_name, named
     from alchemlip.plotting import plot_scan
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
@@ -118,8 +120,18 @@ def command(
         f"{results['n_converged']} of {results['n_points']} points converged, "
         f"{results['evaluations']} evaluations."
     )
+    key = found_name("smallest_mixing_energy_eV_per_atom", results)
+    low, high = (1e3 * results[key.replace("smallest", end)] for end in ("smallest", "largest"))
+    level = scan_level(mixture.group(name).correlation)
+    console.print(
+        f"{named('Mixing energy', 'enthalpy' in key)} {low:+.1f} to {high:+.1f} meV/site "
+        f"({level.name}: {level.errs})",
+        highlight=False,
+        soft_wrap=True,
+    )
     if results["n_converged"] < results["n_points"]:
         warn_unconverged("some points (marked in the picture)")
+    show_outdated(folder)
     show_warnings(folder.record)
     place = f"Results in [bold]{escape(str(folder.path))}[/bold], picture {escape(str(picture))}"
     console.print(place, highlight=False)

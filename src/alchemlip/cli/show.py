@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from alchemlip.results import ResultFolder
+
 LINES = (
     ("energy_eV", "energy", "eV", "{:.6f}"),
     ("energy_eV_per_atom", "energy per site", "eV", "{:.6f}"),
+    ("external_pressure_GPa", "external pressure", "GPa", "{:g}"),
+    ("enthalpy_eV_per_atom", "enthalpy per site", "eV", "{:.6f}"),
     ("n_sites", "sites", "", "{}"),
     ("n_atoms", "atoms", "", "{:g}"),
     ("a_A", "a", "Å", "{:.5f}"),
@@ -58,6 +63,18 @@ def warn_unconverged(what: str) -> None:
         f"[yellow]Not converged: {what} ran out of steps; raise --max-steps, or relax --fmax and "
         "--smax.[/yellow]"
     )
+
+
+def show_outdated(folder: ResultFolder) -> None:
+    """Print what has changed in the formulas since a run was finished."""
+    if folder.outdated:
+        Console(stderr=True).print(
+            f"[yellow]Warning: this run was finished by an earlier version, and since then "
+            f"{escape('; '.join(folder.outdated))}: name a new folder (--out) to compute it "
+            "anew.[/yellow]",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def show_warnings(record: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ MAIN_RESULTS = (
     ("energy_eV_per_atom", "", "energy (eV/site)"),
     ("critical_temperature_K", "", "critical temperature (K)"),
     ("largest_mixing_energy_eV_per_atom", "", "largest mixing energy (eV/site)"),
+    ("largest_mixing_enthalpy_eV_per_atom", "", "largest mixing enthalpy (eV/site)"),
 )
 """Result, its error, and its name, the first that a campaign has."""
 IN_WORDS = {
