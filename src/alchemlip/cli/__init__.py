@@ -17,7 +17,6 @@ from alchemlip.cli import (
     analyze,
     campaign,
     concentration,
-    disorder,
     doctor,
     frenkel_ladd,
     models,
@@ -60,7 +59,6 @@ def common_options(
 
 for _name in REGISTERED:
     app.command(_name)(command_of(calculation(_name)))
-app.command("disorder")(disorder.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)

@@ -235,7 +235,7 @@ def _compare(phases: Sequence[tuple[str, list[Path]]], at_K: Any, out: Path, rng
 
     import numpy as np
 
-    from alchemlip.freeenergy.analysis import phase_of
+    from alchemlip.freeenergy.analysis import check_one_pressure, phase_of
     from alchemlip.freeenergy.gibbs_helmholtz import free_energy_curves, misfit
     from alchemlip.freeenergy.phase_plots import plot_compositions, plot_phases
     from alchemlip.freeenergy.phase_stability import (
@@ -247,6 +247,7 @@ def _compare(phases: Sequence[tuple[str, list[Path]]], at_K: Any, out: Path, rng
     from alchemlip.results import write_table
 
     points = [phase_of(name, folders) for name, folders in phases]
+    check_one_pressure([folder for _, folders in phases for folder in folders])
     if len({phase.heat_capacity for phase in points}) > 1:
         raise InputError(
             "the phases mix absolute free energies (frenkel-ladd) and differences: compare runs of "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from alchemlip.runs import RunRecord
 
 STATIC_NOTE = "static"
+STATIC_ENTHALPY_NOTE = "static enthalpy"  # at pressure, where earlier versions noted energies
 
 Site = Annotated[
     int, typer.Option("--site", help="Index of the atom that leaves, in the supercell.")
@@ -289,19 +290,24 @@ def _static(vacancy: Vacancy, record: RunRecord) -> dict[str, Any]:
 
     if vacancy.relaxation is None:
         return {}
-    kept: dict[str, Any] | None = record.noted(STATIC_NOTE)
+    note = STATIC_ENTHALPY_NOTE if vacancy.relaxation.pressure else STATIC_NOTE
+    kept: dict[str, Any] | None = record.noted(note)
     if kept is None:
         kept = static_formation_energy(
             vacancy.mixture, vacancy.site, vacancy.potential, vacancy.relaxation, vacancy.mu
         )
-        record.note(STATIC_NOTE, kept)
+        record.note(note, kept)
     return kept
 
 
 def _show_beside(results: Mapping[str, Any]) -> None:
     """Print what stands beside the free energy: at rest, two crystals, concentration."""
-    if "static_formation_energy_eV" in results:
-        typer.echo(f"At rest, 0 K: {results['static_formation_energy_eV']:.6f} eV.")
+    from alchemlip.enthalpy import found_name
+
+    static = found_name("static_formation_energy_eV", results)
+    if static in results:
+        words = ", enthalpy" if "enthalpy" in static else ""
+        typer.echo(f"At rest, 0 K{words}: {results[static]:.6f} eV.")
     two = results["two_crystals"]
     if two is not None:
         value, error = two["free_energy_eV"], two["standard_error_eV"]
