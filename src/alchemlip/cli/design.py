@@ -110,6 +110,7 @@ def command(
 
     from alchemlip.cli.show import show_warnings
     from alchemlip.design import DesignPoint, design, design_inputs
+    from alchemlip.design_check import rounded
     from alchemlip.design_plots import plot_design, plot_trail
     from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relaxation_settings
@@ -134,6 +135,9 @@ def command(
         max_steps=max_steps,
     )
     constraints.check()
+    if repeats is not None:
+        # Whether there are whole atoms for it, before anything is loaded.
+        rounded(mixture, repeats, constraints)
     potential = opt.prepare_potential(model, device, "float64", modal, head, trust_file, "nodes")
     opt.refuse_unusable(mixture, potential, relaxing)
     inputs: dict[str, Any] = {
@@ -213,6 +217,7 @@ def command(
                     [goal.property for goal in goals],
                     repeats,
                     np.random.default_rng(seed),
+                    constraints=constraints,
                     kind="sqs" if supercell_kind == "sqs" else "random",
                     settings=relaxing,
                 )
