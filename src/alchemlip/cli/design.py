@@ -110,7 +110,6 @@ def command(
 
     from alchemlip.cli.show import show_warnings
     from alchemlip.design import DesignPoint, design, design_inputs
-    from alchemlip.design_check import rounded
     from alchemlip.design_plots import plot_design, plot_trail
     from alchemlip.plausibility import distance_warnings
     from alchemlip.relaxation import relaxation_settings
@@ -134,10 +133,7 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
-    constraints.check()
-    if repeats is not None:
-        # Whether there are whole atoms for it, before anything is loaded.
-        rounded(mixture, repeats, constraints)
+    _check_constraints(mixture, constraints, repeats)
     potential = opt.prepare_potential(model, device, "float64", modal, head, trust_file, "nodes")
     opt.refuse_unusable(mixture, potential, relaxing)
     inputs: dict[str, Any] = {
@@ -282,6 +278,17 @@ def _goals(
     if not goals:
         raise InputError("a design needs a goal: give --target, --minimise or --maximise")
     return goals
+
+
+def _check_constraints(
+    mixture: Mixture, constraints: CompositionConstraints, repeats: tuple[int, int, int] | None
+) -> None:
+    """Refuse, before anything is loaded, what no composition or no supercell asked for fulfils."""
+    from alchemlip.design_check import rounded
+
+    constraints.check()
+    if repeats is not None:
+        rounded(mixture, repeats, constraints)
 
 
 def _constraints(

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.equation_of_state import with_volume
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation, stable_modes
@@ -193,6 +194,7 @@ def quasi_harmonic(
             f"the quasi-harmonic volume is that at no pressure, not at {relaxation.pressure:g} "
             "GPa: leave out the pressure, or the vibrations"
         )
+    refuse_constraints(mixture, "the quasi-harmonic free energy")
     if any(VACANCY in site for site in mixture.occupancies()):
         raise InputError(
             "sites that may be vacant have no vibrations to sum over: leave out the quasi-harmonic "
@@ -226,9 +228,8 @@ def quasi_harmonic(
             break
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
     at, energies, gained, stiffness = np.array(found).T
-    return QuasiHarmonicCrystal(
-        at, energies, gained, stiffness, float(log_masses(mixture).mean()), note
-    )
+    log_mass = float(log_masses(mixture).mean())
+    return QuasiHarmonicCrystal(at, energies, gained, stiffness, log_mass, note)
 
 
 def fit_vibrational_mixing(
