@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alchemlip.campaigns.evaluation_cost import measured_evaluation, parsed_options
 
 from alchemlip.campaigns.commands import run_arguments
 from alchemlip.campaigns.cost import measured_costs
-from alchemlip.campaigns.evaluation_cost import measured_evaluation, parsed_options
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done
 from alchemlip.campaigns.table import run_state

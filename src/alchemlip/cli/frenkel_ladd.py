@@ -200,6 +200,8 @@ def _run(
     resume: bool,
 ) -> None:
     from alchemlip.calculator import AlchemicalCalculator
+    from alchemlip.cli.show import show_warnings
+    from alchemlip.freeenergy.einstein import mean_mass_term
     from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
     from alchemlip.freeenergy.frenkel_ladd_settings import check_frenkel_ladd
     from alchemlip.freeenergy.plotting import plot_switching
@@ -237,5 +239,12 @@ def _run(
     results = run.folder.record["results"]
     title = f"{structure.name} at {dynamics.temperature_K:g} K with {potential.name}"
     fe.show_free_energy(results, title, run.folder.path)
+    if mixture.groups and "mass" not in results["terms"]:
+        lacks = mean_mass_term(mixture, dynamics.temperature_K) / mixture.n_sites
+        sentence = (
+            "this run was finished with an older formula, in which mixed sites count with their "
+            f"mean mass: {lacks:.6f} eV/atom are to be added, so that masses drop out of mixing"
+        )
+        show_warnings({"warnings": [sentence]})
     convention = results["centre_of_mass_convention"]
     typer.echo(f"Volume of the centre of mass: {convention}; N_cells {results['n_cells']}.")

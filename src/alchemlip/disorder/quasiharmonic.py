@@ -31,6 +31,7 @@ from ase.units import GPa
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.equation_of_state import with_volume
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation, stable_modes
@@ -38,11 +39,11 @@ from alchemlip.disorder.mixing import BinaryMixing, fit_mixing, mixing_energies
 from alchemlip.disorder.random_alloy import random_alloy
 from alchemlip.disorder.supercells import Repeats
 from alchemlip.errors import InputError
-from alchemlip.freeenergy.einstein import HBAR, thermal_energy
+from alchemlip.freeenergy.einstein import HBAR, log_masses, thermal_energy
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.relaxation import RelaxationSettings, relax
-from alchemlip.species import VACANCY, species_mass, species_number
+from alchemlip.species import VACANCY
 
 if TYPE_CHECKING:
     from alchemlip.potential import AlchemicalPotential
@@ -193,6 +194,7 @@ def quasi_harmonic(
         InputError: if the crystal is unstable at all but a few volumes, sites may be vacant, or the
             atoms do not come to rest.
     """
+    refuse_constraints(mixture, "the quasi-harmonic free energy")
     if any(VACANCY in site for site in mixture.occupancies()):
         raise InputError(
             "sites that may be vacant have no vibrations to sum over: leave out the quasi-harmonic "
@@ -226,9 +228,8 @@ def quasi_harmonic(
             break
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
     at, energies, gained, stiffness = np.array(found).T
-    return QuasiHarmonicCrystal(
-        at, energies, gained, stiffness, _log_mass(mixture), note, fixed.pressure
-    )
+    log_mass = float(log_masses(mixture).mean())
+    return QuasiHarmonicCrystal(at, energies, gained, stiffness, log_mass, note, fixed.pressure)
 
 
 def fit_vibrational_mixing(
@@ -282,17 +283,3 @@ def _at_rest(
         energy = alloy.random_energy / mixture.n_sites + gained
         stiffness = relaxed.stiffness
     return energy, gained, float(np.log(stiffness).mean())
-
-
-def _log_mass(mixture: Mixture) -> float:
-    return float(
-        np.mean(
-            [
-                sum(
-                    weight * np.log(species_mass(species_number(species)))
-                    for species, weight in site.items()
-                )
-                for site in mixture.occupancies()
-            ]
-        )
-    )
