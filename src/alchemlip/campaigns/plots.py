@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from alchemlip.campaigns.coordinates import Coordinate
 from alchemlip.campaigns.means import mean_and_errors
 from alchemlip.campaigns.quantities import LATTICE, error_of, label, scaled
+from alchemlip.files import save_figure
 from alchemlip.plotting import INK, REFERENCE, clean, lattice_parameters
 
 # Told apart by those who see few colours, too (Okabe and Ito, 2008); the markers help.
@@ -54,7 +55,7 @@ def plot_results(
     title: str = "",
 ) -> Path:
     """Save the picture that `draw_results` draws; the file's ending chooses the format."""
-    draw_results(columns, against, rows, places, title).savefig(file, dpi=180)
+    save_figure(draw_results(columns, against, rows, places, title), file, 180)
     return Path(file)
 
 

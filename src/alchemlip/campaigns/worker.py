@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 from alchemlip.campaigns.expansion import checksum
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
+from alchemlip.failures import sentence_of
+from alchemlip.files import open_to_append
 
 if TYPE_CHECKING:
     from alchemlip.batching import BatchExecutor
@@ -123,6 +125,9 @@ def sentence(error: BaseException) -> str:
     usage = getattr(error, "format_message", None)  # of the command line's own checks
     if isinstance(error, InputError) or usage is not None:
         return str(usage() if usage is not None else error)
+    known = sentence_of(error)
+    if known is not None:
+        return known
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -205,7 +210,7 @@ def _logged(file: Path, arguments: Sequence[str]) -> Iterator[None]:
     sys.argv = ["alchemlip", *arguments]
     try:
         with (
-            file.open("a", encoding="utf-8") as log,
+            os.fdopen(open_to_append(file), "w", encoding="utf-8") as log,
             redirect_stdout(log),
             redirect_stderr(log),
             warnings.catch_warnings(),

@@ -53,7 +53,7 @@ def init(
     """
     from alchemlip.campaigns.commands import calculations
     from alchemlip.campaigns.description import template
-    from alchemlip.results import write_atomically
+    from alchemlip.files import write_atomically
 
     if command not in calculations():
         raise InputError(
