@@ -10,12 +10,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from alchemlip.backends.names import is_known
 from alchemlip.errors import InputError
 
-SET_BY_CAMPAIGN = ("out", "resume", "settings", "help")
+SET_BY_CAMPAIGN = ("out", "resume", "settings", "help", "trust_file")
 """Options that a campaign gives to its runs itself."""
 
 HINTS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+YES_NO = {"yes": True, "no": False, "on": True, "off": False}
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,14 @@ class CommandOption:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind is bool and isinstance(value, bool):
             return value
+        if self.kind is bool and str(value).lower() in YES_NO:
+            return YES_NO[value.lower()]
         if self.kind is int and number and _is_finite(value) and value == int(value):
             return int(value)
         if self.kind is float and _is_finite(value):
-            return float(value)  # YAML takes 1e-3 for a text
-        if self.kind in (str, Path):
-            # 2 for "2" is harmless; yes, no and dates are not what was written.
-            if isinstance(value, str) and value:
-                return value
-            if number:
-                return str(value)
+            return float(value)
+        if self.kind in (str, Path) and isinstance(value, str) and value:
+            return value
         hint = HINTS.get(self.kind, "a text; put it in quotes")
         raise InputError(f"{self.name} cannot be {value!r}: give {hint}")
 
@@ -108,7 +109,7 @@ def _is_finite(value: Any) -> bool:
         return False
     try:
         return math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
 
 
@@ -127,7 +128,9 @@ def _kind(hint: Any) -> tuple[type, bool]:
     return hint, False
 
 
-def run_arguments(command: str, options: Mapping[str, Any], out: Path, base: Path) -> list[str]:
+def run_arguments(
+    command: str, options: Mapping[str, Any], out: Path, base: Path, trust: bool = False
+) -> list[str]:
     """Return the command line of a run, without the program's name.
 
     Args:
@@ -135,9 +138,10 @@ def run_arguments(command: str, options: Mapping[str, Any], out: Path, base: Pat
         options: checked values by name.
         out: results folder.
         base: folder that relative paths start from.
+        trust: allow local checkpoints, as only the person at the command line can.
     """
     known = calculations()[command]
-    arguments = [command]
+    arguments = [command, "--trust-file"] if trust else [command]
     for name, value in options.items():
         arguments += known[name].arguments(_resolved(known[name], value, base))
     return [*arguments, f"--out={out}"]
@@ -149,19 +153,28 @@ def input_files(command: str, options: Mapping[str, Any], base: Path) -> dict[st
     found = {}
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:
-            if known[name].kind is Path or _is_checkpoint(known[name], item, base):
-                found[item] = base / item
+            file = item if known[name].kind is Path else _checkpoint(known[name], item, base)
+            if file is not None:
+                found[file] = base / file
     return found
 
 
 def _resolved(option: CommandOption, value: Any, base: Path) -> Any:
     if isinstance(value, list):
         return [_resolved(option, item, base) for item in value]
-    if option.kind is Path or _is_checkpoint(option, value, base):
+    if option.kind is Path or _checkpoint(option, value, base) is not None:
         return str((base / value).absolute())
     return value
 
 
-def _is_checkpoint(option: CommandOption, value: Any, base: Path) -> bool:
-    """Whether a text names a local potential rather than a released one."""
-    return option.kind is str and "model" in option.name and (base / value).is_file()
+def _checkpoint(option: CommandOption, value: Any, base: Path) -> str | None:
+    """Return the file that a text names as a local potential; None if it names none.
+
+    A released potential comes first, whatever files lie beside: ``./NAME`` names such a file.
+    """
+    if option.kind is not str or "model" not in option.name or is_known(value):
+        return None
+    if (base / value).is_file():
+        return str(value)
+    file, _, variant = value.rpartition("@")
+    return file if variant and file and (base / file).is_file() else None

@@ -54,7 +54,7 @@ class Cost:
         return None if math.isnan(self.low) else math.sqrt(self.low * self.high)
 
 
-def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
+def measured_costs(runs: Sequence[CampaignRun], base: Path, trust: bool = False) -> list[Cost]:
     """Return the time that each run takes in this process, at the speed of a few steps now.
 
     Runs that differ in temperature, pressure and seed only are measured once. A run that cannot be
@@ -63,6 +63,7 @@ def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
     Args:
         runs: of a campaign.
         base: folder that relative paths in options start from.
+        trust: allow local checkpoints.
     """
     from alchemlip.potential import keeping_potentials
 
@@ -74,17 +75,18 @@ def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
             kind = json.dumps(kept, sort_keys=True)
             if kind not in measured:
                 try:
-                    measured[kind] = _measured(run, base)
+                    measured[kind] = _measured(run, base, trust)
                 except Exception as error:  # the run itself will say the same
                     measured[kind] = Cost(math.nan, math.nan, f"not measured: {sentence(error)}")
             costs.append(measured[kind])
     return costs
 
 
-def _measured(run: CampaignRun, base: Path) -> Cost:
+def _measured(run: CampaignRun, base: Path, trust: bool) -> Cost:
     if "checkpoint_interval" in calculations()[run.command]:
-        return _of_dynamics(run, base)
-    options = parsed_options(run, run_arguments(run.command, run.options, Path("measured"), base))
+        return _of_dynamics(run, base, trust)
+    arguments = run_arguments(run.command, run.options, Path("measured"), base, trust)
+    options = parsed_options(run, arguments)
     return _of_evaluations(*measured_evaluation(options, run.command))
 
 
@@ -98,7 +100,7 @@ def _of_evaluations(test: TrialRelaxation, count: EvaluationCount) -> Cost:
     )
 
 
-def _of_dynamics(run: CampaignRun, base: Path) -> Cost:
+def _of_dynamics(run: CampaignRun, base: Path, trust: bool) -> Cost:
     from alchemlip.cli.freeenergy import watching_progress
 
     marks: list[tuple[float, int]] = []
@@ -126,7 +128,8 @@ def _of_dynamics(run: CampaignRun, base: Path) -> Cost:
         watching_progress(watch),
     ):
         try:
-            run_command(run_arguments(run.command, options, Path(folder) / "measured", base))
+            out = Path(folder) / "measured"
+            run_command(run_arguments(run.command, options, out, base, trust))
         except _EnoughError:
             whole = steps * step
             basis = f"{step:.2g} s a step, measured; {steps} of them"

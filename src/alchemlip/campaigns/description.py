@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, CommandOption, calculations
-from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, choose, read_yaml
+from alchemlip.yaml_files import MarkedYaml, Place, choose, read_yaml
 
 NAME = "name"
 
@@ -235,6 +235,8 @@ def _option(source: MarkedYaml, place: Place, command: str) -> CommandOption:
 
 
 def _checked(source: MarkedYaml, place: Place, option: CommandOption, value: Any) -> Any:
+    if option.kind in (str, Path):
+        value = source.as_written(place)  # 1.10 is no 1.1 there
     try:
         checked = option.checked(value)
     except ValueError as error:

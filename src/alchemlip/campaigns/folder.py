@@ -113,7 +113,7 @@ class CampaignFolder:
                     f"{str(file)!r} was written by a newer alchemlip: update alchemlip, or name a "
                     "new folder (--out)"
                 )
-            return [CampaignRun(**run) for run in record["runs"]]
+            return [_run(run) for run in record["runs"]]
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
@@ -220,6 +220,12 @@ class CampaignFolder:
 
     def _attempts(self, name: str) -> Path:
         return self.path / "attempts" / f"{name}.jsonl"
+
+
+def _run(values: Mapping[str, Any]) -> CampaignRun:
+    """Return a run on record; the trust that a file once could grant is not taken from it."""
+    options = {key: value for key, value in values["options"].items() if key != "trust_file"}
+    return CampaignRun(**{**values, "options": options})
 
 
 def _difference(before: CampaignRun, now_: CampaignRun) -> str | None:
