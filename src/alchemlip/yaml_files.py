@@ -195,10 +195,11 @@ class _Reading:
         self.entries += 1
         if isinstance(event, yaml.AliasEvent):
             raise self.error(event, f"the alias *{event.anchor} is not read: write its content")
-        if event.anchor is not None:
-            raise self.error(event, f"the anchor &{event.anchor} is not read: leave it out")
-        if event.tag is not None:
-            raise self.error(event, f"the tag {event.tag!r} is not read: write the plain value")
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
+            raise self.error(event, f"the anchor &{anchor} is not read: leave it out")
+        if tag is not None:
+            raise self.error(event, f"the tag {tag!r} is not read: write the plain value")
         if len(place) > DEEPEST:
             raise self.error(event, f"this is nested deeper than {DEEPEST} levels: {self.lines}")
         if self.entries > MOST_ENTRIES:
@@ -212,7 +213,8 @@ class _Reading:
 
 
 def _at(event: yaml.Event) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+    mark = event.start_mark
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
 
 
 def plain(text: str) -> Any:
