@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def command(
         max_steps=max_steps,
     )
     constraints.check()
+    refuse_too_large(mixture, model, device, "float64", repeats or (1, 1, 1))
     potential = opt.prepare_potential(model, device, "float64", modal, head, trust_file, "nodes")
     opt.refuse_unusable(mixture, potential, relaxing)
     inputs: dict[str, Any] = {

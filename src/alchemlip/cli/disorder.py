@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
+    repeats = chosen.supercell or (1, 1, 1)
+    refuse_too_large(mixture, [model], device, dtype, repeats, "second")
     potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, None if geometry == "as-given" else relaxing)
     x = np.array(compositions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 
 
 def command(
@@ -37,6 +38,7 @@ def command(
 
     mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
+    refuse_too_large(mixture, model, device, dtype)
     potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential)
     inputs: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def command(
         keep_symmetry=True,
         max_steps=max_steps,
     )
+    refuse_too_large(mixture, [model], device, dtype, repeats, "second")
     potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     opt.refuse_unusable(mixture, potential, None if no_relax else chosen)
     inputs: dict[str, Any] = {

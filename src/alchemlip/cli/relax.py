@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 
 
 def command(
@@ -58,6 +59,7 @@ def command(
         optimiser=optimiser,
         max_steps=max_steps,
     )
+    refuse_too_large(mixture, model, device, dtype)
     potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential, chosen)
     inputs: dict[str, Any] = {

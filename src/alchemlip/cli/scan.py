@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 
@@ -71,6 +72,7 @@ def command(
         max_steps=max_steps,
     )
     total = len(composition_grid(len(species), points))
+    refuse_too_large(mixture, model, device, dtype)
     potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential, chosen)
     inputs = scan_inputs(mixture, potential, name, points, chosen)
