@@ -208,7 +208,7 @@ class Mixture:
             groups = tuple(Group.from_dict(entry) for entry in data["groups"])
             numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
             return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
