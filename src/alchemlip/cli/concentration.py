@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,12 +134,9 @@ def _line(runs: Sequence[Path]) -> tuple[FormationLine, list[tuple[float, float,
 
 
 def _record(run: Path) -> dict[str, Any]:
-    from alchemlip.results import RESULT
+    from alchemlip.results import read_record
 
-    try:
-        record: dict[str, Any] = json.loads((run / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"there is no result in {str(run)!r}: name the folder of a run") from error
+    record = read_record(run)
     if record.get("command") != "vacancy" or record.get("status") != "finished":
         raise InputError(
             f"{str(run)!r} is no finished vacancy run ({record.get('command')}, "

@@ -212,6 +212,8 @@ def start_run(
         raise InputError(f"there is no run to resume in {str(out)!r}: leave out --resume")
     folder = ResultFolder(out, command, inputs, source)
     try:
+        if folder.finished:
+            _check_samples(out)
         record = RunRecord(folder.path / RECORD, command, inputs, source)
         if record.resumed and not record.finished:
             _tell_what_differs(record)
@@ -219,6 +221,20 @@ def start_run(
         folder.close()
         raise
     return Run(folder, record)
+
+
+def _check_samples(out: Path) -> None:
+    """Refuse a finished run whose samples are gone: it would be run again, unasked."""
+    from alchemlip.runs import RunRecord
+
+    try:
+        with RunRecord.read(out):
+            return
+    except InputError as error:
+        raise InputError(
+            f"the run in {str(out)!r} is finished by its result.json, but {error}; put the record "
+            "back, or name a new folder (--out)"
+        ) from error
 
 
 def completed_run(

@@ -10,6 +10,7 @@ import typer
 
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -159,9 +160,11 @@ def command(
             "mixing_entropy": mixing_entropy,
         },
     )
+    cells = opt.parse_repeats(repeat, "--repeat")
+    refuse_too_large(mixture, [model], device, dtype, cells)
     _run(
         structure,
-        mixture.repeat(opt.parse_repeats(repeat, "--repeat")),
+        mixture.repeat(cells),
         opt.prepare_single_potential(model, device, dtype, modal, head, trust_file, representation),
         dynamics,
         switching,

@@ -5,55 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alchemlip.cli.completion import complete_model
+from alchemlip.cli.settings_files import load_settings
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
     from alchemlip.mixture import Mixture
     from alchemlip.potential import AlchemicalPotential
-
-
-def _load_settings(context: typer.Context, file: Path | None) -> Path | None:
-    """Make the values of a YAML file the defaults of this command's options."""
-    if file is None:
-        return None
-    import yaml
-
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the settings file {str(file)!r}: check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = str(error).splitlines()[0]
-        raise InputError(
-            f"the settings file {str(file)!r} is no valid YAML ({detail}): write lines such as "
-            "'points: 11'"
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(f"the settings file {str(file)!r} must hold lines such as 'points: 11'")
-    names = {parameter.name: parameter for parameter in context.command.params}
-    defaults: dict[str, Any] = {}
-    for key, value in values.items():
-        name = str(key).replace("-", "_")
-        if name not in names or name in ("settings", "help"):
-            known = sorted(str(n) for n in names if n not in ("settings", "help", None))
-            close = get_close_matches(name, known, n=1)
-            meant = f" (did you mean {close[0]}?)" if close else ""
-            raise InputError(
-                f"the settings file {str(file)!r} has an unknown entry {key!r}{meant}: the options "
-                f"of this command are {', '.join(known)}"
-            )
-        many = getattr(names[name], "multiple", False)
-        defaults[name] = [value] if many and not isinstance(value, list) else value
-    context.default_map = {**(context.default_map or {}), **defaults}
-    return file
 
 
 Structure = Annotated[
@@ -131,7 +95,7 @@ Settings = Annotated[
     typer.Option(
         "--settings",
         help="YAML file with this command's options by name; the command line wins.",
-        callback=_load_settings,
+        callback=load_settings,
         is_eager=True,
     ),
 ]

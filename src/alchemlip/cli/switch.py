@@ -9,6 +9,7 @@ import typer
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
 from alchemlip.cli import switched_run as run
+from alchemlip.cli.sizes import refuse_too_large
 
 ToModel = Annotated[
     str | None,
@@ -61,6 +62,9 @@ def command(
     """
     path = run.switched_path(
         structure, to, end_state, mix, group, normalise, repeat, correlation, to_model is not None
+    )
+    refuse_too_large(
+        path.mixture, [model, *([] if to_model is None else [to_model])], device, dtype
     )
     run.run_path(
         "switch",

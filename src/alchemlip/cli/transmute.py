@@ -9,6 +9,7 @@ import typer
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
 from alchemlip.cli import switched_run as run
+from alchemlip.cli.sizes import refuse_too_large
 
 Windows = Annotated[
     int,
@@ -82,6 +83,7 @@ def command(
     Example: alchemlip transmute CsPbI3.cif --repeat 2,2,2 --to Pb=Sn -T 300
     """
     path = run.switched_path(structure, to, end_state, mix, group, normalise, repeat, correlation)
+    refuse_too_large(path.mixture, [model], device, dtype)
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
         timestep_fs=timestep,

@@ -11,6 +11,7 @@ import typer
 
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -181,9 +182,11 @@ def command(
     )
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     opt.refuse_scanned(scanned)
+    repeats = opt.parse_repeats(repeat, "--repeat")
+    refuse_too_large(mixture, [model], device, dtype, repeats)
     potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     vacancy = _vacancy(
-        mixture.repeat(opt.parse_repeats(repeat, "--repeat")),
+        mixture.repeat(repeats),
         site,
         spring,
         mu,
