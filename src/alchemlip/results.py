@@ -65,6 +65,7 @@ class ResultFolder:
     Attributes:
         resumed: whether the folder already belonged to this very calculation.
         finished: whether that calculation was finished; then its record is left alone.
+        command_line: words of the command that does the same.
 
     Raises:
         InputError: if the folder holds another calculation, or files that are no calculation's, or
@@ -82,6 +83,7 @@ class ResultFolder:
         self.path = Path(folder)
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))
         self._command = command
+        self.command_line = list(sys.argv if command_line is None else command_line)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
@@ -105,7 +107,7 @@ class ResultFolder:
             return
         this_run = {
             "started": now(),
-            "command_line": list(sys.argv if command_line is None else command_line),
+            "command_line": self.command_line,
             "versions": versions(),
         }
         if self.resumed:
