@@ -108,7 +108,7 @@ SENTENCES = [
     ),
     (
         "scan salt.cif --mix Na=Na,K --points 1",
-        "a scan with 1 points has no ends: ask for at least 2 (--points)",
+        "--points 1 cannot be used: give a whole number from 2 to 1001",
     ),
     # folders and files
     ("analyze nowhere", "there is no run record 'nowhere': name a folder that holds one"),
@@ -213,4 +213,4 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     assert "the same command goes on" in INTERRUPTED
     outcome = cli(*SCAN)
     assert outcome.code == 0
-    assert "1 of 3 points were finished before" in outcome.out
+    assert "1 of 3 compositions were finished before" in outcome.out

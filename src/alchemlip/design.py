@@ -12,6 +12,7 @@ so a pure start can take up a new element.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["target", "minimise", "maximise", "at most", "at least"]
 SIGNS = {"minimise": 1.0, "maximise": -1.0}
+POSSIBLE = {"Å": (0.0, math.inf), "Å³": (0.0, math.inf), "°": (0.0, 180.0)}
+"""Values that a property can have, by its unit."""
 SMALLEST_STEP = 1e-7
 """Change of a composition below which a search has come to rest."""
 NEARBY = 1e-3
@@ -62,6 +65,12 @@ class Goal:
         needs = self.kind in ("target", "at most", "at least")
         if needs and self.value is None:
             raise InputError(f"the goal on {self.property.name!r} needs a value: give one")
+        numbers = [self.tolerance, self.weight, *([] if self.value is None else [self.value])]
+        if not np.isfinite(numbers).all():
+            raise InputError(
+                f"the goal on {self.property.name!r} holds a number that is not finite: give "
+                "ordinary numbers"
+            )
         if self.tolerance <= 0.0 or self.weight <= 0.0:
             raise InputError(
                 f"tolerance and weight of the goal on {self.property.name!r} must be positive: "
@@ -76,6 +85,45 @@ class Goal:
         if self.kind == "target":
             return abs(excess)
         return max(0.0, excess if self.kind == "at most" else -excess)
+
+
+def check_goals(goals: Sequence[Goal]) -> None:
+    """Refuse goals that no crystal can meet.
+
+    Args:
+        goals: of one design.
+
+    Raises:
+        InputError: if there is none, a length or volume is to be negative, or two goals on one
+            property contradict each other.
+    """
+    if not goals:
+        raise InputError("a design needs a goal: give a target, a minimum or a maximum")
+    limits: dict[str, tuple[float, float]] = {}
+    directions: dict[str, str] = {}
+    for goal in goals:
+        name, value = goal.property.name, goal.value
+        low, high = POSSIBLE.get(goal.property.unit, (-math.inf, math.inf))
+        if value is not None and not low < value < high:
+            raise InputError(
+                f"{name} = {value:g} does not exist: give a value "
+                + (f"above {low:g}" if high == math.inf else f"between {low:g} and {high:g}")
+            )
+        if value is None:
+            if directions.setdefault(name, goal.kind) != goal.kind:
+                raise InputError(f"{name} is to be small and large at once: leave out one of both")
+            continue
+        if goal.kind == "target":
+            low, high = value - goal.tolerance, value + goal.tolerance
+        else:
+            low, high = (-math.inf, value) if goal.kind == "at most" else (value, math.inf)
+        before = limits.get(name, (-math.inf, math.inf))
+        limits[name] = max(low, before[0]), min(high, before[1])
+        if limits[name][0] > limits[name][1]:
+            raise InputError(
+                f"the goals on {name} contradict each other (above {limits[name][0]:g}, below "
+                f"{limits[name][1]:g}): leave out one of them"
+            )
 
 
 @dataclass(frozen=True)
@@ -158,8 +206,7 @@ def design(
         InputError: for contradictory constraints or goals, a relaxation that does not converge or
             an unstable structure, naming the composition. Points found until then are kept.
     """
-    if not goals:
-        raise InputError("a design needs a goal: give a target, a minimum or a maximum")
+    check_goals(goals)
     if not mixture.groups:
         raise InputError("nothing is mixed, so there is nothing to design: mix a site first")
     constraints = constraints or CompositionConstraints(mixture)

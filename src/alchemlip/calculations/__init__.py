@@ -1,7 +1,7 @@
 """Calculations: settings, run, result, cost; one file each.
 
-    from alchemlip.calculations import Scan
-    result = Scan(structure="CeO2.cif", mix=["Ce=Ce,Zr"]).run("folder")
+from alchemlip.calculations import Scan
+result = Scan(structure="CeO2.cif", mix=["Ce=Ce,Zr"]).run("folder")
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ REGISTERED = {
     "energy": "Energy",
     "relax": "Relax",
     "scan": "Scan",
+    "order": "Order",
+    "design": "Design",
 }
 """Class of every calculation by its command, in the order of the help; the file is named alike."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +22,9 @@ from alchemlip.calculations.fields import SettingsField, fields_of
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
 from alchemlip.results import ResultFolder
+
+if TYPE_CHECKING:
+    from alchemlip.relaxation import RelaxationSettings
 
 
 class Progress(Protocol):
@@ -111,13 +114,13 @@ class Calculation(BaseModel):
             InputError: if the settings cannot be used, or the folder belongs to another run.
         """
         plan = self.plan()
-        store = ResultFolder(
-            self.folder(folder), self.command, plan.inputs, plan.source, self.command_line()
-        )
-        if not store.finished:
+        words = self.command_line() + ([] if folder is None else [f"--out={folder}"])
+        store = ResultFolder(self.folder(folder), self.command, plan.inputs, plan.source, words)
+        before = store.finished
+        if not before:
             with store.noting_failure():
                 plan.compute(store, progress)
-        result = Result(store.path, store.record)
+        result = Result(store.path, store.record, before=before)
         if plan.draw is not None:
             plan.draw(result)
         return result
@@ -135,11 +138,15 @@ class Calculation(BaseModel):
                 words += item.arguments(value)
         return words
 
+    def first_relaxation(self) -> RelaxationSettings | None:
+        """Return how it relaxes its structure at the start; None if it does not."""
+        return None
+
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount | None:
-        """Return how many evaluations of the potential it takes; None if they cannot be counted.
+        """Return how many evaluations of the potential it takes; None for runs of dynamics.
 
         Args:
-            trial: a few steps made from where it starts.
+            trial: a few steps of its first relaxation.
         """
         return None
 

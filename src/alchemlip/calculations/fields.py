@@ -160,18 +160,7 @@ class SettingsField:
         words = {bool: "true or false", int: "a whole number", float: "a number"}
         words |= {str: "a text", Path: "the path of a file or folder"}
         unit = f" ({self.option.unit})" if self.option.unit else ""
-        limits = " and ".join(
-            f"{word} {getattr(item, key):g}"
-            for item in self._bounds
-            for kind, key, word in (
-                (Gt, "gt", "above"),
-                (Ge, "ge", "of at least"),
-                (Lt, "lt", "below"),
-                (Le, "le", "at most"),
-            )
-            if isinstance(item, kind)
-        )
-        return words[self.kind] + (f" {limits}" if limits else "") + unit
+        return words[self.kind] + _range(self._bounds) + unit
 
     @property
     def _bounds(self) -> list[Any]:
@@ -193,10 +182,29 @@ class SettingsField:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
-        hint = Annotated[self.info.annotation, self.info]
         if self.many:
-            hint = next(part for part in get_args(self.info.annotation) if part is not type(None))
-        return TypeAdapter(hint)
+            # Of one item; limits on their number belong to the settings as a whole.
+            return TypeAdapter(get_args(self.info.annotation)[0])
+        annotated: Any = Annotated
+        return TypeAdapter(annotated[self.info.annotation, self.info])
+
+
+def _range(bounds: list[Any]) -> str:
+    """Return words for limits, the lower one first: `` from 2 to 1001``."""
+    said = {"gt": "above", "ge": "of at least", "lt": "below", "le": "at most"}
+    if [type(bound) for bound in bounds] == [Ge, Le]:
+        return f" from {_plain(bounds[0].ge)} to {_plain(bounds[1].le)}"
+    parts = [
+        f"{said[key]} {_plain(getattr(bound, key))}"
+        for bound in bounds
+        for key in said
+        if hasattr(bound, key)
+    ]
+    return f" {', '.join(parts)}" if parts else ""
+
+
+def _plain(number: Any) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def shown(value: Any) -> str:

@@ -118,7 +118,8 @@ def parse_repeats(text: str, option: str) -> tuple[int, int, int]:
         InputError: naming the option, if the text is anything else.
     """
     parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+    few = len(parts) == 3 and all(part.strip().isdecimal() and len(part) < 5 for part in parts)
+    if not few or not all(0 < int(part) <= 1000 for part in parts):
         raise InputError(f"cannot read {option} {text!r}: write three repeats such as 2,2,1")
     a, b, c = (int(part) for part in parts)
     return a, b, c

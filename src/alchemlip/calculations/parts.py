@@ -22,7 +22,9 @@ STRUCTURE, RELAXATION, POTENTIAL = "Structure", "Relaxation", "Potential"
 """Panels of the help."""
 
 HIGHEST_PRESSURE_GPA = 1e4
+HIGHEST_TEMPERATURE_K = 1e5
 MOST_POINTS = 1001
+MOST_REPEATS = 1000
 LARGEST_SEED = 2**63 - 1
 
 
@@ -104,9 +106,7 @@ Smax = Annotated[
 ]
 Pressure = Annotated[
     float,
-    Field(
-        ge=-HIGHEST_PRESSURE_GPA, le=HIGHEST_PRESSURE_GPA, description="External pressure, GPa."
-    ),
+    Field(ge=-HIGHEST_PRESSURE_GPA, le=HIGHEST_PRESSURE_GPA, description="External pressure, GPa."),
     Option(RELAXATION, unit="GPa"),
 ]
 KeepSymmetry = Annotated[bool, Field(description="Keep the space group."), Option(RELAXATION)]
@@ -155,9 +155,21 @@ Trust = Annotated[
     Option(POTENTIAL, trusts=True),
 ]
 Device = Annotated[str, Field(description="cpu, cuda, or auto."), Option(POTENTIAL)]
-Dtype = Annotated[
-    str, Field(description="float64, or float32 for speed."), Option(POTENTIAL)
-]
+Dtype = Annotated[str, Field(description="float64, or float32 for speed."), Option(POTENTIAL)]
+
+
+def _three_repeats(value: str) -> str:
+    from alchemlip.calculations.mixtures import parse_repeats
+
+    try:
+        parse_repeats(value, "")
+    except ValueError:
+        raise ValueError(f"write three repeats up to {MOST_REPEATS} such as 2,2,1") from None
+    return value
+
+
+RepeatsText = Annotated[str, AfterValidator(_three_repeats)]
+"""Repeats of a supercell as text, ``2,2,1``."""
 
 Points = Annotated[
     int,
@@ -196,9 +208,7 @@ class OfStructure(Calculation):
         from alchemlip.calculations.mixtures import prepare_mixture
 
         concerted: list[str] = getattr(self, "concerted", [])
-        return prepare_mixture(
-            self.structure, self.mix, self.group, concerted, self.normalise
-        )
+        return prepare_mixture(self.structure, self.mix, self.group, concerted, self.normalise)
 
 
 class Correlated(OfStructure):
@@ -229,6 +239,10 @@ class Relaxing(Calculation):
         own = {name: getattr(self, name) for name in Relaxing.model_fields}
         assert set(own) <= set(RelaxationSettings.model_fields)
         return relaxation_settings(**(own | changes))
+
+    def first_relaxation(self) -> RelaxationSettings | None:
+        """Return how it relaxes its structure at the start."""
+        return self.relaxation()
 
 
 class WithPotential(Calculation):

@@ -28,17 +28,24 @@ class Result:
     Args:
         folder: where it is.
         record: content of its ``result.json``; read if left out.
+        before: whether it was finished before it was asked for.
 
     Attributes:
-        folder: where it is.
-        record: content of ``result.json``.
+        folder, record, before: as given.
 
     Raises:
         InputError: if there is none, or it is damaged.
     """
 
-    def __init__(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        record: Mapping[str, Any] | None = None,
+        *,
+        before: bool = False,
+    ) -> None:
         self.folder = Path(folder)
+        self.before = before
         self.record: Mapping[str, Any] = read_record(self.folder) if record is None else record
 
     @property

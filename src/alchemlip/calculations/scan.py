@@ -90,4 +90,3 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
                 "Ce=Ce,Zr, and the others as formulas"
             )
         return mixture, scanned[0]
-

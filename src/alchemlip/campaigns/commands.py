@@ -1,146 +1,47 @@
-"""The calculations of the command line, their options, and how values become arguments."""
+"""The calculations that campaigns run, and how checked values become one of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from alchemlip.errors import InputError
+from alchemlip.calculations import REGISTERED, calculation
+from alchemlip.calculations.fields import SettingsField
+from alchemlip.calculations.parts import OfStructure
 
 SET_BY_CAMPAIGN = ("out", "resume", "settings", "help")
 """Options that a campaign gives to its runs itself."""
 
-HINTS = {int: "a whole number", float: "a number", bool: "true or false"}
-
-
-@dataclass(frozen=True)
-class CommandOption:
-    """An option or argument of a command.
-
-    Attributes:
-        name: as in settings files.
-        flag: as on the command line; empty for an argument.
-        negation: the flag that says no, where there is one.
-        kind: ``bool``, ``int``, ``float``, ``str`` or ``Path``.
-        many: whether it may be repeated.
-    """
-
-    name: str
-    flag: str
-    negation: str
-    kind: type
-    many: bool
-
-    def checked(self, value: Any) -> Any:
-        """Return a value from a YAML file as a plain JSON value of the option's kind.
-
-        Raises:
-            InputError: if it is of another kind.
-        """
-        if self.many:
-            return [self._one(item) for item in (value if isinstance(value, list) else [value])]
-        return self._one(value)
-
-    def _one(self, value: Any) -> Any:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if self.kind is bool and isinstance(value, bool):
-            return value
-        if self.kind is int and number and _is_finite(value) and value == int(value):
-            return int(value)
-        if self.kind is float and _is_finite(value):
-            return float(value)  # YAML takes 1e-3 for a text
-        if self.kind in (str, Path):
-            # 2 for "2" is harmless; yes, no and dates are not what was written.
-            if isinstance(value, str) and value:
-                return value
-            if number:
-                return str(value)
-        hint = HINTS.get(self.kind, "a text; put it in quotes")
-        raise InputError(f"{self.name} cannot be {value!r}: give {hint}")
-
-    def arguments(self, value: Any) -> list[str]:
-        """Return a checked value as arguments of the command line."""
-        if not self.flag:
-            return [str(value)]
-        if self.kind is bool:
-            chosen = self.flag if value else self.negation
-            return [chosen] if chosen else []
-        values = value if self.many else [value]
-        return [f"{self.flag}={item}" for item in values]
-
 
 @cache
-def calculations() -> Mapping[str, Mapping[str, CommandOption]]:
-    """Return the commands that make a results folder from a structure, and their options."""
-    from typer.main import get_command
-
-    from alchemlip.cli import app
-
-    parsed = get_command(app).commands  # type: ignore[attr-defined]
-    found: dict[str, dict[str, CommandOption]] = {}
-    for registered in app.registered_commands:
-        assert registered.name is not None
-        assert registered.callback is not None
-        hints = get_type_hints(registered.callback, include_extras=True)
-        parameters = {parameter.name: parameter for parameter in parsed[registered.name].params}
-        if not {"structure", "out"} <= set(parameters):
-            continue
-        found[registered.name] = {
-            name: CommandOption(
-                name,
-                "" if parameter.param_type_name == "argument" else _longest(parameter.opts),
-                _longest(parameter.secondary_opts),
-                *_kind(hints[name]),
-            )
-            for name, parameter in parameters.items()
-            if name not in SET_BY_CAMPAIGN
+def calculations() -> Mapping[str, Mapping[str, SettingsField]]:
+    """Return the calculations that start from a structure, and their settings."""
+    found = {command: calculation(command) for command in REGISTERED}
+    return {
+        command: {
+            name: field for name, field in item.fields().items() if name not in SET_BY_CAMPAIGN
         }
-    return found
+        for command, item in found.items()
+        if issubclass(item, OfStructure)
+    }
 
 
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _longest(flags: list[str]) -> str:
-    return max(flags, key=len, default="")
-
-
-def _kind(hint: Any) -> tuple[type, bool]:
-    """Return the plain type behind an annotation, and whether there is a list of it."""
-    if get_origin(hint) is Annotated:
-        return _kind(get_args(hint)[0])
-    if get_origin(hint) in (Union, UnionType):
-        return _kind(next(part for part in get_args(hint) if part is not type(None)))
-    if get_origin(hint) is list:
-        return _kind(get_args(hint)[0])[0], True
-    return hint, False
-
-
-def run_arguments(command: str, options: Mapping[str, Any], out: Path, base: Path) -> list[str]:
-    """Return the command line of a run, without the program's name.
+def settings_of(
+    command: str, options: Mapping[str, Any], base: Path, *, trust_file: bool = False
+) -> dict[str, Any]:
+    """Return the settings of a run's calculation, paths absolute.
 
     Args:
         command: its name.
         options: checked values by name.
-        out: results folder.
         base: folder that relative paths start from.
+        trust_file: let local checkpoints run code.
     """
     known = calculations()[command]
-    arguments = [command]
-    for name, value in options.items():
-        arguments += known[name].arguments(_resolved(known[name], value, base))
-    return [*arguments, f"--out={out}"]
+    settings = {name: _resolved(known[name], value, base) for name, value in options.items()}
+    return settings | ({"trust_file": True} if trust_file and "trust_file" in known else {})
 
 
 def input_files(command: str, options: Mapping[str, Any], base: Path) -> dict[str, Path]:
@@ -154,14 +55,21 @@ def input_files(command: str, options: Mapping[str, Any], base: Path) -> dict[st
     return found
 
 
-def _resolved(option: CommandOption, value: Any, base: Path) -> Any:
+def plain(value: Any) -> Any:
+    """Return a checked value as JSON has it."""
     if isinstance(value, list):
-        return [_resolved(option, item, base) for item in value]
-    if option.kind is Path or _is_checkpoint(option, value, base):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _resolved(field: SettingsField, value: Any, base: Path) -> Any:
+    if isinstance(value, list):
+        return [_resolved(field, item, base) for item in value]
+    if field.kind is Path or _is_checkpoint(field, value, base):
         return str((base / value).absolute())
     return value
 
 
-def _is_checkpoint(option: CommandOption, value: Any, base: Path) -> bool:
+def _is_checkpoint(field: SettingsField, value: Any, base: Path) -> bool:
     """Whether a text names a local potential rather than a released one."""
-    return option.kind is str and "model" in option.name and (base / value).is_file()
+    return field.option.completes == "model" and (base / value).is_file()

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from alchemlip.campaigns.commands import calculations, run_arguments
-from alchemlip.campaigns.evaluation_cost import (
-    RELAXATION,
-    EvaluationCount,
-    TrialRelaxation,
-    measured_evaluation,
-    parsed_options,
-)
+from alchemlip.calculations import calculation
+from alchemlip.calculations.cost import RELAXATION, EvaluationCount, TrialRelaxation
+from alchemlip.calculations.parts import OfStructure
+from alchemlip.calculations.trial import trial_relaxation
+from alchemlip.campaigns.commands import calculations, settings_of
 from alchemlip.campaigns.expansion import CampaignRun
-from alchemlip.campaigns.worker import run_command, sentence
+from alchemlip.campaigns.worker import run_calculation, sentence
 
 MEASURED_STEPS = 10
 # A step costs the same at another temperature, pressure or seed.
@@ -54,7 +51,9 @@ class Cost:
         return None if math.isnan(self.low) else math.sqrt(self.low * self.high)
 
 
-def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
+def measured_costs(
+    runs: Sequence[CampaignRun], base: Path, *, trust_file: bool = False
+) -> list[Cost]:
     """Return the time that each run takes in this process, at the speed of a few steps now.
 
     Runs that differ in temperature, pressure and seed only are measured once. A run that cannot be
@@ -63,6 +62,7 @@ def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
     Args:
         runs: of a campaign.
         base: folder that relative paths in options start from.
+        trust_file: let local checkpoints run code.
     """
     from alchemlip.potential import keeping_potentials
 
@@ -74,18 +74,23 @@ def measured_costs(runs: Sequence[CampaignRun], base: Path) -> list[Cost]:
             kind = json.dumps(kept, sort_keys=True)
             if kind not in measured:
                 try:
-                    measured[kind] = _measured(run, base)
+                    measured[kind] = _measured(run, base, trust_file)
                 except Exception as error:  # the run itself will say the same
                     measured[kind] = Cost(math.nan, math.nan, f"not measured: {sentence(error)}")
             costs.append(measured[kind])
     return costs
 
 
-def _measured(run: CampaignRun, base: Path) -> Cost:
+def _measured(run: CampaignRun, base: Path, trust_file: bool) -> Cost:
     if "checkpoint_interval" in calculations()[run.command]:
-        return _of_dynamics(run, base)
-    options = parsed_options(run, run_arguments(run.command, run.options, Path("measured"), base))
-    return _of_evaluations(*measured_evaluation(options, run.command))
+        return _of_dynamics(run, base, trust_file)
+    settings = settings_of(run.command, run.options, base, trust_file=trust_file)
+    begun = calculation(run.command)(**settings)
+    assert isinstance(begun, OfStructure)
+    test = trial_relaxation(begun)
+    count = begun.evaluations(test)
+    assert count is not None
+    return _of_evaluations(test, count)
 
 
 def _of_evaluations(test: TrialRelaxation, count: EvaluationCount) -> Cost:
@@ -98,19 +103,17 @@ def _of_evaluations(test: TrialRelaxation, count: EvaluationCount) -> Cost:
     )
 
 
-def _of_dynamics(run: CampaignRun, base: Path) -> Cost:
-    from alchemlip.cli.freeenergy import watching_progress
-
+def _of_dynamics(run: CampaignRun, base: Path, trust_file: bool) -> Cost:
     marks: list[tuple[float, int]] = []
     step, steps = 0.0, 0
 
-    def watch(done: int, total: int) -> None:
+    def watch(done: int, total: int | None, text: str = "", /) -> None:
         nonlocal step, steps
         marks.append((time.perf_counter(), done))
         # The first steps also build neighbour lists and warm up what is compiled.
         if len(marks) > 2:
             (begun, first), (ended, last) = marks[-2:]
-            step, steps = (ended - begun) / (last - first), total
+            step, steps = (ended - begun) / (last - first), total or 0
             raise _EnoughError
 
     options = {**run.options, "checkpoint_interval": MEASURED_STEPS}
@@ -123,10 +126,10 @@ def _of_dynamics(run: CampaignRun, base: Path) -> Cost:
         TemporaryDirectory(prefix="alchemlip-") as folder,
         redirect_stdout(io.StringIO()),
         redirect_stderr(io.StringIO()),
-        watching_progress(watch),
     ):
         try:
-            run_command(run_arguments(run.command, options, Path(folder) / "measured", base))
+            settings = settings_of(run.command, options, base, trust_file=trust_file)
+            run_calculation(run.command, settings, Path(folder) / "measured", watch)
         except _EnoughError:
             whole = steps * step
             basis = f"{step:.2g} s a step, measured; {steps} of them"

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, CommandOption, calculations
+from alchemlip.calculations.fields import SettingsField
+from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, calculations, plain
 from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, choose, read_yaml
 
 NAME = "name"
@@ -219,7 +220,7 @@ def _block(
     return Block(place, name, values, frozenset(listed))
 
 
-def _option(source: MarkedYaml, place: Place, command: str) -> CommandOption:
+def _option(source: MarkedYaml, place: Place, command: str) -> SettingsField:
     known = calculations()[command]
     written = str(place[-1])
     name = written.replace("-", "_")
@@ -231,12 +232,18 @@ def _option(source: MarkedYaml, place: Place, command: str) -> CommandOption:
         raise source.error(
             place, f"{command!r} has no option {written!r}: {choose(name, sorted(known))}"
         )
+    if known[name].option.trusts:
+        raise source.error(
+            place,
+            f"{written!r} lets foreign code run, which no file may allow: leave it out, and write "
+            f"{known[name].flag} behind 'alchemlip campaign run' if you trust the checkpoint",
+        )
     return known[name]
 
 
-def _checked(source: MarkedYaml, place: Place, option: CommandOption, value: Any) -> Any:
+def _checked(source: MarkedYaml, place: Place, option: SettingsField, value: Any) -> Any:
     try:
-        checked = option.checked(value)
+        checked = plain(option.checked(value))
     except ValueError as error:
         raise source.error(place, str(error)) from error
     if option.kind is Path:

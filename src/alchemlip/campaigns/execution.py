@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alchemlip.campaigns.commands import run_arguments
+from alchemlip.campaigns.commands import settings_of
 from alchemlip.campaigns.description import Campaign
 from alchemlip.campaigns.executors import Lane
 from alchemlip.campaigns.expansion import CampaignRun, expand
@@ -55,6 +55,7 @@ def run_campaign(
     retry: bool = False,
     report: Report | None = None,
     batch: int | None = None,
+    trust_file: bool = False,
 ) -> Tally:
     """Run a campaign, or what is left of it.
 
@@ -67,6 +68,7 @@ def run_campaign(
         report: called when a run has ended, and once before the first.
         batch: most runs that advance together in a process, whose lane must give it as many
             threads; 0 for as many as memory allows, None for one by one.
+        trust_file: let local checkpoints run code.
 
     Raises:
         InputError: if another process runs it, or the runs on record differ from the campaign's.
@@ -78,7 +80,7 @@ def run_campaign(
             for run in runs:
                 if folder.attempts(run.name).given_up:
                     folder.note(run.name, "forgotten")
-        todo = jobs(folder, runs, campaign.base, threads, batch)
+        todo = jobs(folder, runs, campaign.base, threads, batch, trust_file)
         return run_jobs(folder, todo, lanes, report)
 
 
@@ -88,6 +90,7 @@ def jobs(
     base: Path,
     threads: int | None,
     batch: int | None = None,
+    trust_file: bool = False,
 ) -> list[Job]:
     """Return runs as they travel to workers.
 
@@ -97,17 +100,15 @@ def jobs(
         base: folder that relative paths in options start from.
         threads: of torch in each worker; None leaves them.
         batch: most runs that advance together in a process; None for one by one.
+        trust_file: let local checkpoints run code.
     """
     path = folder.path.absolute()
     return [
         Job(
             str(path),
             run.name,
-            tuple(
-                run_arguments(
-                    run.command, run.options, CampaignFolder(path).results(run.name), base
-                )
-            ),
+            run.command,
+            settings_of(run.command, run.options, base, trust_file=trust_file),
             threads,
             tuple((str((base / written).absolute()), sum_) for written, sum_ in run.files.items()),
             batch,

@@ -1,19 +1,18 @@
-"""What a worker does with one run: the command itself, in this process."""
+"""What a worker does with one run: the calculation itself, in this process."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from alchemlip.campaigns.expansion import checksum
 from alchemlip.campaigns.folder import CampaignFolder
@@ -21,6 +20,8 @@ from alchemlip.errors import FolderInUseError, InputError
 
 if TYPE_CHECKING:
     from alchemlip.batching import BatchExecutor
+    from alchemlip.calculations.calculation import Progress
+    from alchemlip.calculations.result import Result
     from alchemlip.potential import AlchemicalPotential
 
 Ending = Literal["finished", "failed", "busy"]
@@ -33,7 +34,8 @@ class Job:
     Attributes:
         folder: of the campaign, as every worker sees it.
         name: of the run.
-        arguments: of the command line, without the program's name.
+        command: name of the calculation.
+        settings: of it, paths absolute.
         threads: of torch; None leaves them.
         files: its input files, each with its checksum when the campaign was put on record.
         batch: most runs that advance together in a process; 0 for as many as memory allows, None
@@ -42,7 +44,8 @@ class Job:
 
     folder: str
     name: str
-    arguments: tuple[str, ...]
+    command: str
+    settings: Mapping[str, Any]
     threads: int | None = None
     files: tuple[tuple[str, str], ...] = ()
     batch: int | None = None
@@ -72,8 +75,8 @@ def perform(job: Job) -> Outcome:
     try:
         _limit_threads(job.threads)
         _check_files(job.files)
-        with _logged(folder.log(job.name), job.arguments):
-            run_command(job.arguments)
+        with _logged(folder.log(job.name)):
+            print(run_calculation(job.command, job.settings, folder.results(job.name)))
         if not folder.finished(job.name):
             ending, error = "failed", "the command ended without a result"
     except FolderInUseError as reason:
@@ -103,26 +106,29 @@ def end_batches() -> None:
         batch.shutdown(cancel_futures=True)
 
 
-def run_command(arguments: Sequence[str]) -> None:
-    """Call the command line in this process; potentials are loaded once."""
-    import typer
-    from typer.main import get_command
+def run_calculation(
+    command: str, settings: Mapping[str, Any], out: Path, progress: Progress | None = None
+) -> Result:
+    """Run a calculation in this process; potentials are loaded once.
 
-    from alchemlip.cli import app
+    Args:
+        command: its name.
+        settings: of it, paths absolute.
+        out: results folder.
+        progress: is told how far it is.
+    """
+    from alchemlip.calculations import calculation
+    from alchemlip.calculations.calculation import silent
     from alchemlip.potential import keeping_potentials
 
-    try:
-        with _alone(), keeping_potentials(_kept_potentials()):
-            get_command(app).main(list(arguments), prog_name="alchemlip", standalone_mode=False)
-    except typer.Abort as error:  # what Typer makes of Ctrl-C
-        raise KeyboardInterrupt from error
+    with _alone(), keeping_potentials(_kept_potentials()):
+        return calculation(command)(**settings).run(out, progress or silent)
 
 
 def sentence(error: BaseException) -> str:
     """Return what an error says to a person."""
-    usage = getattr(error, "format_message", None)  # of the command line's own checks
-    if isinstance(error, InputError) or usage is not None:
-        return str(usage() if usage is not None else error)
+    if isinstance(error, InputError):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -199,17 +205,12 @@ def _checksum(file: str, modified: int, size: int) -> str:
 
 
 @contextmanager
-def _logged(file: Path, arguments: Sequence[str]) -> Iterator[None]:
-    """Send what is printed to a file, and let the record show the run's own command line."""
-    before = sys.argv
-    sys.argv = ["alchemlip", *arguments]
-    try:
-        with (
-            file.open("a", encoding="utf-8") as log,
-            redirect_stdout(log),
-            redirect_stderr(log),
-            warnings.catch_warnings(),
-        ):
-            yield
-    finally:
-        sys.argv = before
+def _logged(file: Path) -> Iterator[None]:
+    """Send what is printed to a file."""
+    with (
+        file.open("a", encoding="utf-8") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+        warnings.catch_warnings(),
+    ):
+        yield

@@ -17,12 +17,10 @@ from alchemlip.cli import (
     analyze,
     campaign,
     concentration,
-    design,
     disorder,
     doctor,
     frenkel_ladd,
     models,
-    order,
     report,
     switch,
     transmute,
@@ -63,8 +61,6 @@ def common_options(
 for _name in REGISTERED:
     app.command(_name)(command_of(calculation(_name)))
 app.command("disorder")(disorder.command)
-app.command("order")(order.command)
-app.command("design")(design.command)
 app.command("switch")(switch.command)
 app.command("transmute")(transmute.command)
 app.command("frenkel-ladd")(frenkel_ladd.command)

@@ -39,6 +39,10 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the campaign.", show_default="campaign-FILE"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-file", help="Allow local checkpoints: pickles, which can run code."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -82,6 +86,7 @@ def plan(
             "number of steps is not known in advance.",
         ),
     ] = False,
+    trust_file: Trust = False,
     json_: Json = False,
 ) -> None:
     """Show the runs of a campaign and what is done of them; the campaign's folder is not touched.
@@ -100,7 +105,7 @@ def plan(
     folder = CampaignFolder(_folder(out, file))
     folder.check(runs)
     states = [run_state(folder, run) for run in runs]
-    costs = measured_costs(runs, campaign.base) if measure else []
+    costs = measured_costs(runs, campaign.base, trust_file=trust_file) if measure else []
     if json_:
         _print_json(
             [
@@ -176,6 +181,7 @@ def run(
     retry: Annotated[
         bool, typer.Option("--retry", help="Try runs again that had failed three times.")
     ] = False,
+    trust_file: Trust = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -223,7 +229,9 @@ def run(
         threads = 1 if settings is None else settings.cores
     with _lanes(workers, dask_workers, scheduler, settings, folder, together) as lanes:
         report = _reporter(len(runs))
-        tally = run_campaign(campaign, lanes, folder, threads, retry, report, together)
+        tally = run_campaign(
+            campaign, lanes, folder, threads, retry, report, together, trust_file=trust_file
+        )
     _show_end(campaign, folder.path, tally)
 
 

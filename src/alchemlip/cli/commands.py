@@ -77,6 +77,8 @@ def run(calculation: Calculation, out: Path | None) -> None:
 
     with shown_progress(calculation) as progress:
         result = calculation.run(out, progress)
+    if result.before:
+        typer.echo("Finished before; this is what it found.")
     name = f"alchemlip.cli.show_{calculation.command.replace('-', '_')}"
     show: Callable[[Result], None] = show_result
     if find_spec(name) is not None:

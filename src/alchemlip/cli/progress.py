@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -22,14 +23,26 @@ def shown_progress(calculation: Calculation) -> Iterator[Progress]:
     console = Console(stderr=True)
     if console.is_terminal:
         with _bar(calculation, console) as progress:
-            yield progress
+            yield _telling_the_start(calculation, progress)
     else:
-        yield _lines(calculation, console)
+        yield _telling_the_start(calculation, _lines(calculation))
 
 
-def _lines(calculation: Calculation, console: object) -> Progress:
-    import sys
+def _telling_the_start(calculation: Calculation, progress: Progress) -> Progress:
+    """Say once how much was finished before."""
+    first = True
 
+    def told(done: int, total: int | None, text: str = "", /) -> None:
+        nonlocal first
+        if first and done > 0 and not text and total is not None:
+            print(f"{done} of {total} {calculation.unit} were finished before.")
+        first = False
+        progress(done, total, text)
+
+    return told
+
+
+def _lines(calculation: Calculation) -> Progress:
     begun = last = monotonic()
 
     def progress(done: int, total: int | None, text: str = "", /) -> None:
