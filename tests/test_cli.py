@@ -212,11 +212,23 @@ def test_bad_geometry_leaves_no_folder(
     [
         (("relax", "cluster.xyz"), "cell cannot be relaxed .*cell='fixed'"),
         (("relax", "cluster.xyz", "--cell", "fixed", "--keep-symmetry"), "space group .* cannot"),
-        (("relax", "salt.cif", "--fmax", "-1"), r"--fmax -1 cannot be used: give a number above 0, at most 1000 \(eV/A\)"),
-        (("relax", "salt.cif", "--pressure", "nan"), "--pressure nan cannot be used: give a number from -10000 to 10000"),
-        (("relax", "salt.cif", "--max-steps", "-1"), "--max-steps -1 cannot be used: give a whole number from 0"),
+        (
+            ("relax", "salt.cif", "--fmax", "-1"),
+            r"--fmax -1 cannot be used: give a number above 0, at most 1000 \(eV/A\)",
+        ),
+        (
+            ("relax", "salt.cif", "--pressure", "nan"),
+            "--pressure nan cannot be used: give a number from -10000 to 10000",
+        ),
+        (
+            ("relax", "salt.cif", "--max-steps", "-1"),
+            "--max-steps -1 cannot be used: give a whole number from 0",
+        ),
         (("relax", "salt.cif", "--cell", "round"), "--cell round cannot be used: choose full"),
-        (("relax", "salt.cif", "--optimiser", "bfgs"), "--optimiser bfgs cannot be used: give BFGS, LBFGS or FIRE"),
+        (
+            ("relax", "salt.cif", "--optimiser", "bfgs"),
+            "--optimiser bfgs cannot be used: give BFGS, LBFGS or FIRE",
+        ),
         (("relax", "salt.cif", "--mix", "Na=Na,K"), "species without weights"),
         (("scan", "salt.cif"), "a scan needs one group with two or three species"),
         (("scan", "salt.cif", "--mix", "Na=Na0.5K0.5"), "a scan needs one group"),
@@ -224,7 +236,10 @@ def test_bad_geometry_leaves_no_folder(
         (("scan", "salt.cif", "--mix", "Na=Na,K", "--mix", "Cl=Cl,Br"), "a scan needs one group"),
         (("scan", "salt.cif", "--mix", "Na=Na,Na"), "a species occurs twice"),
         (("scan", "salt.cif", "--mix", "Na=Na,Rn"), "does not cover Rn"),
-        (("scan", "salt.cif", "--mix", "Na=Na,K", "--points", "1"), "--points 1 cannot be used: give a whole number from 2 to 1001"),
+        (
+            ("scan", "salt.cif", "--mix", "Na=Na,K", "--points", "1"),
+            "--points 1 cannot be used: give a whole number from 2 to 1001",
+        ),
         (("scan", "cluster.xyz", "--mix", "Na=Na,K"), "cell cannot be relaxed"),
     ],
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from alchemlip.cli.freeenergy import overlap_warning, start_run
+
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
 

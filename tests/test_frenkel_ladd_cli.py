@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from alchemlip.cli.frenkel_ladd import parse_springs
+
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from alchemlip.calculations.calculation import Calculation, Progress, silent
 from alchemlip.calculations.fields import Option
-from alchemlip.calculations.parts import Seed
+from alchemlip.calculations.parts import HIGHEST_TEMPERATURE_K, Seed
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from alchemlip.runs import RunRecord
 
-HIGHEST_K = 1e5
 MOST_TEMPERATURES = 10**5
 
 
@@ -50,7 +49,7 @@ def parse_temperatures(text: str) -> list[float]:
         low, high, count = float(first), float(last), int(number)
     except ValueError:
         low, high, count = 0.0, 0.0, 0
-    if not 0 < low < high <= HIGHEST_K or not 2 <= count <= MOST_TEMPERATURES:
+    if not 0 < low < high <= HIGHEST_TEMPERATURE_K or not 2 <= count <= MOST_TEMPERATURES:
         raise ValueError("write FIRST,LAST,NUMBER in K, for example 300,600,31")
     return [float(value) for value in np.linspace(low, high, count)]
 
@@ -83,9 +82,7 @@ Temperatures = Annotated[
     Field(description="Temperatures of the table of phases, FIRST,LAST,NUMBER in K."),
     Option(shown_default="all that the runs cover"),
 ]
-Export = Annotated[
-    bool, Field(description="Write u_nk and dHdl, which alchemlyb reads (parquet).")
-]
+Export = Annotated[bool, Field(description="Write u_nk and dHdl, which alchemlyb reads (parquet).")]
 
 
 class Analyze(Calculation):

@@ -10,19 +10,16 @@ from pydantic import Field, model_validator
 
 from alchemlip.calculations.calculation import Calculation, Plan, Progress
 from alchemlip.calculations.fields import Option
+from alchemlip.calculations.parts import HIGHEST_TEMPERATURE_K
 from alchemlip.errors import InputError
 from alchemlip.results import ResultFolder, read_record
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.concentration import FormationLine
 
-HOTTEST_K = 1e5
-
 Runs = Annotated[
     list[Path],
-    Field(
-        description="Folders of finished 'alchemlip vacancy' runs at two temperatures or more."
-    ),
+    Field(description="Folders of finished 'alchemlip vacancy' runs at two temperatures or more."),
     Option(argument=True),
 ]
 Enthalpy = Annotated[
@@ -37,17 +34,15 @@ Entropy = Annotated[
 ]
 Lowest = Annotated[
     float,
-    Field(ge=1e-3, le=HOTTEST_K, description="Lowest temperature of the table, K."),
+    Field(ge=1e-3, le=HIGHEST_TEMPERATURE_K, description="Lowest temperature of the table, K."),
     Option(flag="--from", unit="K"),
 ]
 Highest = Annotated[
     float,
-    Field(ge=1e-3, le=HOTTEST_K, description="Highest temperature of the table, K."),
+    Field(ge=1e-3, le=HIGHEST_TEMPERATURE_K, description="Highest temperature of the table, K."),
     Option(flag="--to", unit="K"),
 ]
-Temperatures = Annotated[
-    int, Field(ge=2, le=10**5, description="Temperatures in the table.")
-]
+Temperatures = Annotated[int, Field(ge=2, le=10**5, description="Temperatures in the table.")]
 
 
 class Concentration(Calculation):

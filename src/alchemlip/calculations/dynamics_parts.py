@@ -13,8 +13,10 @@ from alchemlip.calculations.calculation import Plan, Progress, silent
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import (
     HIGHEST_PRESSURE_GPA,
+    HIGHEST_TEMPERATURE_K,
     STRUCTURE,
     OfStructure,
+    RepeatsText,
     Seed,
     WithPotential,
 )
@@ -39,13 +41,13 @@ Work = Callable[["RunRecord", Path, Progress], Mapping[str, Any]]
 """What a run does in its record, with pictures in its folder; gives the results."""
 
 Supercell = Annotated[
-    str,
+    RepeatsText,
     Field(description="Supercell of the structure, such as 2,2,2."),
     Option(STRUCTURE, metavar="A,B,C"),
 ]
 Temperature = Annotated[
     float,
-    Field(ge=1e-3, le=1e5, description="Temperature, K."),
+    Field(ge=1e-3, le=HIGHEST_TEMPERATURE_K, description="Temperature, K."),
     Option(DYNAMICS, unit="K", short="-T"),
 ]
 Ensemble = Annotated[
@@ -55,9 +57,7 @@ Ensemble = Annotated[
 ]
 BarostatPressure = Annotated[
     float,
-    Field(
-        ge=-HIGHEST_PRESSURE_GPA, le=HIGHEST_PRESSURE_GPA, description="External pressure, GPa."
-    ),
+    Field(ge=-HIGHEST_PRESSURE_GPA, le=HIGHEST_PRESSURE_GPA, description="External pressure, GPa."),
     Option(DYNAMICS, unit="GPa"),
 ]
 Timestep = Annotated[
@@ -85,9 +85,7 @@ Switch = Annotated[
 ]
 Repeats = Annotated[
     int,
-    Field(
-        ge=1, le=10**5, description="Independent repeats, from which the error bar comes."
-    ),
+    Field(ge=1, le=10**5, description="Independent repeats, from which the error bar comes."),
     Option(SAMPLING),
 ]
 Function = Annotated[
@@ -166,7 +164,7 @@ class Dynamic(WithPotential, OfStructure):
         Raises:
             InputError: if there are fewer.
         """
-        time = getattr(self, setting)
+        time: float = getattr(self, setting)
         steps = round(1000.0 * time / self.timestep)
         if steps < least:
             few = "one time step" if least == 1 else f"{least} time steps"

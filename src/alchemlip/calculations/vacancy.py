@@ -26,9 +26,7 @@ VACANCY = "Vacancy"
 
 Site = Annotated[
     int,
-    Field(
-        ge=0, le=10**9, description="Index of the atom that leaves, in the supercell."
-    ),
+    Field(ge=0, le=10**9, description="Index of the atom that leaves, in the supercell."),
     Option(VACANCY),
 ]
 Mu = Annotated[
