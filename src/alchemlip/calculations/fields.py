@@ -21,6 +21,8 @@ from alchemlip.errors import InputError
 
 LONGEST_SHOWN = 60
 """Of a value in a sentence, in characters."""
+LONGEST_TEXT = 4096
+"""Of a text that is taken, in characters: sites can be given as ranges."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,16 @@ class SettingsField:
         """Return a value as the settings hold it.
 
         Args:
-            value: as typed, or from a YAML file.
+            value: as typed, or from a YAML file; where several may be given also {key: value} for
+                ``KEY=VALUE``, such as ``{"Ce": {"Ce": 0.7, "Zr": 0.3}}`` for ``Ce=Ce0.7Zr0.3``.
 
         Raises:
             InputError: one sentence with the value and what to give, if it cannot be used.
         """
         if self.many:
             items = list(value) if isinstance(value, list | tuple) else [value]
+            if isinstance(value, Mapping) and self.kind is str:
+                items = [f"{key}={_formula(item)}" for key, item in value.items()]
             return [self._one(item) for item in items]
         return self._one(value)
 
@@ -128,7 +133,7 @@ class SettingsField:
         if self.kind in (str, Path):
             if isinstance(value, int | float) and not isinstance(value, bool):
                 given = f"{value:g}" if isinstance(value, float) else str(value)
-            elif not isinstance(value, str | Path) or not str(value):
+            elif not isinstance(value, str | Path) or not 0 < len(str(value)) <= LONGEST_TEXT:
                 raise self.error(value)
         elif isinstance(value, bool) != (self.kind is bool) and not isinstance(value, str):
             raise self.error(value)
@@ -158,7 +163,8 @@ class SettingsField:
         if self.choices:
             return " or ".join((", ".join(self.choices[:-1]) or self.choices[0], self.choices[-1]))
         words = {bool: "true or false", int: "a whole number", float: "a number"}
-        words |= {str: "a text", Path: "the path of a file or folder"}
+        words |= {str: f"a text of up to {LONGEST_TEXT} characters"}
+        words |= {Path: "the path of a file or folder"}
         unit = f" ({self.option.unit})" if self.option.unit else ""
         return words[self.kind] + _range(self._bounds) + unit
 
@@ -187,6 +193,12 @@ class SettingsField:
             return TypeAdapter(get_args(self.info.annotation)[0])
         annotated: Any = Annotated
         return TypeAdapter(annotated[self.info.annotation, self.info])
+
+
+def _formula(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "".join(f"{species}{weight}" for species, weight in value.items())
+    return str(value)
 
 
 def _range(bounds: list[Any]) -> str:

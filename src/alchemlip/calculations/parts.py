@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from alchemlip.calculations.calculation import Calculation
 from alchemlip.calculations.fields import Option
@@ -27,22 +26,6 @@ MOST_POINTS = 1001
 MOST_REPEATS = 1000
 LARGEST_SEED = 2**63 - 1
 
-
-def _mix_texts(value: Any) -> Any:
-    """Take what Python users write: ``{"Ce": {"Ce": 0.7, "Zr": 0.3}, "O": "O,S"}``."""
-    if not isinstance(value, Mapping):
-        return value
-    return [
-        f"{name}="
-        + (
-            "".join(f"{species}{weight!r}" for species, weight in what.items())
-            if isinstance(what, Mapping)
-            else str(what)
-        )
-        for name, what in value.items()
-    ]
-
-
 Structure = Annotated[
     Path,
     Field(description="CIF (partial occupancies are read), POSCAR, or any file ASE reads."),
@@ -50,7 +33,6 @@ Structure = Annotated[
 ]
 Mix = Annotated[
     list[str],
-    BeforeValidator(_mix_texts),
     Field(
         description="What sits where, SELECTION=FORMULA, e.g. Ce=Ce0.7Zr0.3, 0,2-5=Cl0.9Va0.1. "
         "SELECTION: an element, a group, or site indices. Va is a vacancy. May be repeated."
