@@ -95,6 +95,10 @@ class AlchemicalCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Change the composition of a group in place; nothing is loaded again.
 
+        A calculator does not own its atoms, which keep the masses they have: before dynamics write
+        ``atoms.set_masses(calculator.mixture.masses)``. Free energies of this package take the
+        masses of mixed sites from the mixture.
+
         Args:
             group: name of the group.
             composition: {component: weight}, components left out being 0, or an array.

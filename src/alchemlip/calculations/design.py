@@ -28,6 +28,7 @@ from alchemlip.errors import InputError
 from alchemlip.results import ResultFolder
 
 if TYPE_CHECKING:
+    from alchemlip.composition_constraints import CompositionConstraints
     from alchemlip.design import DesignPoint, DesignResult, Goal
     from alchemlip.ensemble import Potential
     from alchemlip.mixture import Mixture
@@ -104,6 +105,7 @@ class Design(WithPotentials, Relaxing, Correlated):
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable, source
         from alchemlip.design import design_inputs
+        from alchemlip.design_check import rounded
 
         mixture = self.mixture()
         if not mixture.groups:
@@ -115,6 +117,10 @@ class Design(WithPotentials, Relaxing, Correlated):
         constraints = constraints_of(mixture, self.bound, self.relation, self.charge)
         relaxing = self.relaxation()
         constraints.check()
+        repeats = None if self.supercell is None else parse_repeats(self.supercell, "--supercell")
+        if repeats is not None:
+            # Whether there are whole atoms for it, before anything is loaded.
+            rounded(mixture, repeats, constraints)
         potential = self.potential()
         refuse_unusable(mixture, potential, relaxing)
 
@@ -145,9 +151,8 @@ class Design(WithPotentials, Relaxing, Correlated):
                 folder=store,
                 on_point=on_point,
             )
-            self._finish(result, mixture, goals, potential, relaxing, store)
+            self._finish(result, mixture, goals, constraints, potential, relaxing, store)
 
-        repeats = None if self.supercell is None else parse_repeats(self.supercell, "--supercell")
         inputs: dict[str, Any] = {
             **design_inputs(mixture, potential, goals, constraints, relaxing),
             "supercell": None
@@ -171,6 +176,7 @@ class Design(WithPotentials, Relaxing, Correlated):
         result: DesignResult,
         mixture: Mixture,
         goals: Sequence[Goal],
+        constraints: CompositionConstraints,
         potential: Potential,
         relaxing: RelaxationSettings,
         store: ResultFolder,
@@ -211,13 +217,14 @@ class Design(WithPotentials, Relaxing, Correlated):
             "constraint_violation": result.violation,
         }
         if self.supercell is not None:
-            record |= self._checked(result, goals, potential, relaxing, store)
+            record |= self._checked(result, goals, constraints, potential, relaxing, store)
         store.finish(record, warnings=distance_warnings(result.mixture))
 
     def _checked(
         self,
         result: DesignResult,
         goals: Sequence[Goal],
+        constraints: CompositionConstraints,
         potential: Potential,
         relaxing: RelaxationSettings,
         store: ResultFolder,
@@ -235,6 +242,7 @@ class Design(WithPotentials, Relaxing, Correlated):
             [goal.property for goal in goals],
             parse_repeats(self.supercell, "--supercell"),
             np.random.default_rng(self.seed),
+            constraints=constraints,
             kind=self.supercell_kind,
             settings=relaxing,
         )

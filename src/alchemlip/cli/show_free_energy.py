@@ -11,14 +11,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from alchemlip.cli.show import show_place, show_warnings
+from alchemlip.freeenergy.overlap import overlap_warning
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
 
 
-def show(result: Result) -> None:
-    """Print the free energy of a switched path."""
-    show_free_energy(result, under_which_conditions(result))
+def show(result: Result, *warnings: str) -> None:
+    """Print the free energy of a path in a crystal.
+
+    Args:
+        result: of a run.
+        warnings: beside those that are on record.
+    """
+    show_free_energy(result, under_which_conditions(result), *warnings)
 
 
 def under_which_conditions(result: Result) -> str:
@@ -28,12 +34,13 @@ def under_which_conditions(result: Result) -> str:
     return f"{structure} at {temperature:g} K with {result.inputs['potential']}"
 
 
-def show_free_energy(result: Result, title: str) -> None:
+def show_free_energy(result: Result, title: str, *warnings: str) -> None:
     """Print a free energy with its error, and its terms one by one.
 
     Args:
         result: with ``free_energy_eV`` or ``free_energy_eV_per_atom``.
         title: above the table.
+        warnings: beside those that are on record.
     """
     results: Mapping[str, Any] = result.results
     unit = "eV" if "free_energy_eV" in results else "eV_per_atom"
@@ -52,5 +59,8 @@ def show_free_energy(result: Result, title: str) -> None:
         table.add_row("dissipation", f"{results[f'dissipation_{unit}']:.6f}", shown)
     table.add_row("method", escape(str(results["method"])), "")
     Console().print(table)
-    show_warnings(result.record)
+    # Records of 0.1 do not hold it.
+    overlap = overlap_warning(results)
+    told = [*result.warnings, *([overlap] if overlap else []), *warnings]
+    show_warnings({"warnings": list(dict.fromkeys(told))})
     show_place(result.folder)

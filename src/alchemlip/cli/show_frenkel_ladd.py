@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 def show(result: Result) -> None:
     """Print the free energy, and the convention that it rests on."""
-    show_free_energy.show(result)
+    from alchemlip.freeenergy.frenkel_ladd import older_formula
+
     found = result.results
+    lacking = older_formula(result.inputs, found)
+    show_free_energy.show(result, *([lacking] if lacking else []))
     typer.echo(
         f"Volume of the centre of mass: {found['centre_of_mass_convention']}; N_cells "
         f"{found['n_cells']}."

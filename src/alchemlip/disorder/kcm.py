@@ -17,6 +17,7 @@ from alchemlip.disorder.lattice import TIE
 from alchemlip.disorder.ordering import (
     check_mixed,
     covariance_root,
+    critical_temperature,
     stability,
     stability_branches,
 )
@@ -119,12 +120,15 @@ def correlation_matrix(
         waves: (Q, 3) fractional, filling the zone evenly (`zone_mesh`).
 
     Raises:
-        InputError: if the temperature is not above the transition.
+        InputError: if the temperature is not above the transition by any of these waves or of those
+            that the supercell holds.
     """
     check_mixed(interactions)
     if not temperature > 0:
         raise InputError(f"the temperature is {temperature:g} K: give one above 0")
-    critical = max(0.0, -float(stability_branches(interactions, waves).min()) / kB)
+    # The mesh need not hold the waves of the supercell, by one of which the crystal orders.
+    looked_at = np.concatenate([waves, interactions.lattice.commensurate_waves()])
+    critical = critical_temperature(float(stability_branches(interactions, looked_at).min()))
     if temperature <= critical:
         raise InputError(
             f"short-range order exists above the mean-field transition at {critical:.0f} K, and "
@@ -153,7 +157,8 @@ def binary_alpha(
         mesh: points along each reciprocal vector for the average over the zone.
 
     Raises:
-        InputError: if there are more species or sublattices.
+        InputError: if there are more species or sublattices, or the temperature is not above the
+            transition by any wave.
     """
     if interactions.lattice.n_sublattices != 1 or len(interactions.species) != 2:
         raise InputError(
@@ -164,6 +169,13 @@ def binary_alpha(
     scaled = stability_branches(interactions, zone_mesh(mesh))[:, 0] / (kB * temperature)
     g = 1.0 / (1.0 / (1.0 + scaled)).mean()
     here = stability_branches(interactions, np.atleast_2d(k))[:, 0] / (kB * temperature)
+    if (here <= -1.0).any():
+        wave = np.atleast_2d(k)[int(here.argmin())]
+        raise InputError(
+            f"the interpolated V(k) orders by the wave ({', '.join(f'{x:g}' for x in wave)}) below "
+            f"{-float(here.min()) * temperature:.0f} K, and {temperature:g} K is not above: give a "
+            "higher temperature"
+        )
     return np.asarray(g / (1.0 + here))
 
 

@@ -22,6 +22,8 @@ from alchemlip.groups import FloatArray
 
 DEGENERATE = 1e-6
 """Eigenvalues in eV that differ by less belong to one wave."""
+UNEQUAL = 1e-3
+"""Difference in eV between sublattices up to which they count as equivalent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,11 @@ def stability_branches(interactions: PairInteractions, k: FloatArray) -> FloatAr
 
     The one eigenvalue per sublattice that belongs to sum_a dp_a is 0 by construction and left out.
     """
-    matrix = _reduced(interactions) @ stability(interactions, k) @ _reduced(interactions).T
+    matrix = (
+        occupancy_directions(interactions)
+        @ stability(interactions, k)
+        @ occupancy_directions(interactions).T
+    )
     return np.asarray(np.linalg.eigvalsh(matrix))
 
 
@@ -159,14 +165,25 @@ def point_label(lattice: MixedLattice, k: FloatArray) -> str:
 
 
 def check_mixed(interactions: PairInteractions) -> None:
-    """Refuse a composition at which nothing can order.
+    """Refuse a crystal whose disordered state does not order by a wave.
 
     Raises:
-        InputError: if fewer than two species have weight.
+        InputError: if fewer than two species have weight, or the sublattices differ in which
+            species they prefer: then equal occupancies are no equilibrium at any temperature.
     """
     if np.count_nonzero(interactions.composition > 0) < 2:
         raise InputError(
             "the mixed sites hold a single species, so nothing orders: give two species a weight"
+        )
+    fields = interactions.fields[:, interactions.composition > 0]
+    # What all species of a sublattice have in common, or all sublattices, prefers nothing.
+    fields = fields - fields.mean(axis=1, keepdims=True)
+    unequal = float(np.ptp(fields, axis=0).max())
+    if unequal > UNEQUAL:
+        raise InputError(
+            f"the sites of the group are not equivalent (the energies of their species differ by "
+            f"{unequal:.2g} eV from one sublattice to another), so that they order at every "
+            "temperature and have no transition from equal occupancies: mix one kind of site only"
         )
 
 
@@ -175,7 +192,7 @@ def _wave(
 ) -> OrderingWave:
     lattice = interactions.lattice
     n, m = lattice.n_sublattices, len(interactions.species)
-    reduced = _reduced(interactions)
+    reduced = occupancy_directions(interactions)
     matrices = reduced @ stability(interactions, star) @ reduced.T
     back = np.kron(np.eye(n), covariance_root(interactions.composition)) @ reduced.T
     values, vectors = np.linalg.eigh(matrices)
@@ -193,8 +210,10 @@ def _wave(
     )
 
 
-def _reduced(interactions: PairInteractions) -> FloatArray:
+def occupancy_directions(interactions: PairInteractions) -> FloatArray:
     """Return orthonormal rows (B (K' - 1), B K) that span what the occupancies can do.
+
+    The rest, one direction per sublattice and one per species without weight, is null in S(k).
 
     K' counts the species that have weight.
     """

@@ -37,11 +37,11 @@ from alchemlip.disorder.mixing import BinaryMixing, fit_mixing, mixing_energies
 from alchemlip.disorder.random_alloy import random_alloy
 from alchemlip.disorder.supercells import Repeats
 from alchemlip.errors import InputError
-from alchemlip.freeenergy.einstein import HBAR, thermal_energy
+from alchemlip.freeenergy.einstein import HBAR, log_masses, thermal_energy
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.relaxation import RelaxationSettings, relax
-from alchemlip.species import VACANCY, species_mass, species_number
+from alchemlip.species import VACANCY
 
 if TYPE_CHECKING:
     from alchemlip.potential import AlchemicalPotential
@@ -226,7 +226,9 @@ def quasi_harmonic(
             break
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
     at, energies, gained, stiffness = np.array(found).T
-    return QuasiHarmonicCrystal(at, energies, gained, stiffness, _log_mass(mixture), note)
+    return QuasiHarmonicCrystal(
+        at, energies, gained, stiffness, float(log_masses(mixture).mean()), note
+    )
 
 
 def fit_vibrational_mixing(
@@ -280,17 +282,3 @@ def _at_rest(
         energy = alloy.random_energy / mixture.n_sites + gained
         stiffness = relaxed.stiffness
     return energy, gained, float(np.log(stiffness).mean())
-
-
-def _log_mass(mixture: Mixture) -> float:
-    return float(
-        np.mean(
-            [
-                sum(
-                    weight * np.log(species_mass(species_number(species)))
-                    for species, weight in site.items()
-                )
-                for site in mixture.occupancies()
-            ]
-        )
-    )

@@ -28,7 +28,7 @@ from alchemlip.disorder.local_relaxation import (
     force_constants,
     stable_modes,
 )
-from alchemlip.disorder.ordering import covariance_root
+from alchemlip.disorder.ordering import covariance_root, occupancy_directions
 from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
 from alchemlip.disorder.site_symmetry import SiteSymmetry, site_symmetry
 from alchemlip.errors import InputError
@@ -133,6 +133,8 @@ def separation_eigenvalue(
 ) -> float:
     """Return the lowest eigenvalue of C^1/2 V(0) C^1/2 in eV: incoherent phase separation.
 
+    Changes that the occupancies cannot make, whose eigenvalue is 0 by construction, do not count.
+
     Args:
         interactions: with the size effect, if it was asked for.
         strain: (B K, B K) in eV, from `SizeEffect`.
@@ -143,7 +145,8 @@ def separation_eigenvalue(
     root = np.kron(
         np.eye(interactions.lattice.n_sublattices), covariance_root(interactions.composition)
     )
-    return float(np.linalg.eigvalsh(root @ matrix @ root)[0])
+    possible = occupancy_directions(interactions) @ root
+    return float(np.linalg.eigvalsh(possible @ matrix @ possible.T)[0])
 
 
 def _by_site(

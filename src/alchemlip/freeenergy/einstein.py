@@ -30,6 +30,7 @@ from ase import units
 
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
+from alchemlip.species import VACANCY, species_mass, species_number
 
 if TYPE_CHECKING:
     from alchemlip.mixture import Mixture
@@ -192,18 +193,70 @@ def mass_free_energy(
     return float(1.5 * kT * np.log(start / end).sum())
 
 
+def log_masses(mixture: Mixture) -> FloatArray:
+    """Return sum_a p_a ln(m_a / amu) of each site (S,); a vacancy counts nothing.
+
+    Momenta are integrated for every arrangement of the species by itself, so a classical free
+    energy holds -3/2 kT sum over sites of this: linear in the occupancies, and masses drop out of
+    mixing.
+    """
+    return np.array(
+        [
+            sum(
+                p * np.log(species_mass(species_number(label)))
+                for label, p in occupancy.items()
+                if label != VACANCY
+            )
+            for occupancy in mixture.occupancies()
+        ]
+    )
+
+
+def mean_mass_term(mixture: Mixture, temperature_K: float) -> float:
+    """Return what takes a classical free energy from mean masses to those of the species, in eV.
+
+    3/2 kT sum over sites of [(1 - p_Va) ln M - sum_a p_a ln m_a], M = ``mixture.masses``: what
+    belongs to every free energy whose modes or momenta had those; 0 for pure sites.
+
+    Args:
+        mixture: what sits where.
+        temperature_K: in K.
+    """
+    kT = thermal_energy(temperature_K)
+    present = [1.0 - occupancy.get(VACANCY, 0.0) for occupancy in mixture.occupancies()]
+    mean = np.array(present) * np.log(mixture.masses)
+    return float(1.5 * kT * (mean - log_masses(mixture)).sum())
+
+
 def ideal_mixing_free_energy(mixture: Mixture, temperature_K: float) -> float:
     """Return -T S of ideally random occupants, kT sum_i sum_a p_ia ln p_ia, in eV, in total.
+
+    The sites of a concerted group change together: they draw one component for all.
 
     Args:
         mixture: what sits where with which probability, vacancies included.
         temperature_K: in K.
+
+    Raises:
+        InputError: for a group with short-range order, whose entropy is another.
     """
     from alchemlip.disorder.mixing import ideal_mixing_entropy
 
     thermal_energy(temperature_K)
-    occupied = [list(site.values()) for site in mixture.occupancies() if len(site) > 1]
-    entropy = sum(float(ideal_mixing_entropy(weights)) for weights in occupied)
+    entropy = 0.0
+    for group in mixture.groups:
+        if group.correlation == "short-range":
+            raise InputError(
+                f"group {group.name!r} has short-range order, so its entropy is below that of "
+                "ideal mixing: leave out the mixing entropy, or make the group independent"
+            )
+        if group.correlation == "concerted":
+            # Components that place the same species everywhere are one.
+            _, same = np.unique(group.species, axis=1, return_inverse=True)
+            drawn = [np.bincount(same.reshape(-1), weights=group.composition)]
+        else:
+            drawn = [np.array(list(site.values())) for site in group.occupancies()]
+        entropy += sum(float(ideal_mixing_entropy(weights)) for weights in drawn)
     return -temperature_K * entropy
 
 

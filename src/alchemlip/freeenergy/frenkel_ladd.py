@@ -4,6 +4,7 @@
     results["free_energy_eV_per_atom"], results["terms"]
 
     G = F_E + F_cm - W + P V        (+ quantum correction, + ideal mixing, if asked for)
+      + 3/2 kT sum_i [ln M_i - sum_a p_ia ln m_a]       (of mixed sites, M their mean mass)
 
 W is the work of switching from the crystal to the Einstein crystal in a fixed cell with the centre
 of mass held, F_E and F_cm those of `alchemlip.freeenergy.einstein`. Any ASE calculator will do; an
@@ -18,6 +19,7 @@ Frenkel and Ladd, J. Chem. Phys. 81, 3188 (1984); Freitas, Asta and de Koning, C
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from alchemlip.freeenergy.einstein import (
     centre_of_mass_free_energy,
     einstein_free_energy,
     ideal_mixing_free_energy,
+    mean_mass_term,
     quantum_harmonic_correction,
     quantum_harmonic_energy_correction,
     wigner_kirkwood_correction,
@@ -65,12 +68,18 @@ from alchemlip.freeenergy.switching import (
 from alchemlip.freeenergy.trajectory import Progress, Recording, run_trajectory
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.runs import RunRecord
+from alchemlip.species import species_mass, species_number
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from alchemlip.mixture import Mixture
+
 # Repeats draw from the keys (0,), (1,), ...
 SEED_KEYS = {CELL_STAGE: (0, 0), SPRING_STAGE: (0, 1)}
+
+MASSES, MASSES_OF_SPECIES = "masses_of_mixed_sites", "sum of p ln m"
+"""Key and value of the note that tells a mixture's record from older ones."""
 
 STEPS_PER_PERIOD = 8.0
 """Of a spring: below it the springs would be integrated with errors, and soon blow up."""
@@ -108,7 +117,8 @@ def frenkel_ladd(
     """Return the free energy of a crystal as a flat record, every term by itself.
 
     Args:
-        atoms: the crystal, ideal or relaxed, with the masses that count; not changed.
+        atoms: the crystal, ideal or relaxed, with the masses that count; not changed. The masses
+            of mixed sites are those of the calculator's mixture, whatever the atoms have.
         calculator: any ASE calculator with forces (and stress, if the cell is to move).
         dynamics: temperature and time step; ``cell`` and ``pressure_GPa`` are those of the first
             stage, which ``fixed`` leaves out: then the cell is the given one, at that pressure.
@@ -122,12 +132,17 @@ def frenkel_ladd(
         Names as in ``result.json``: docs/free_energies.md lists them.
 
     Raises:
-        InputError: if the structure is no crystal, or melts or diffuses at this temperature.
+        InputError: if the structure is no crystal, or melts or diffuses at this temperature; or the
+            record of a mixture was begun before masses dropped out of mixing.
         UnstableError: if the dynamics blow up; the record keeps the last commit before.
     """
-    crystal, labels = check_frenkel_ladd(atoms, calculator, settings, spring_constants)
     start = atoms.copy()
     start.set_constraint()
+    mixture = getattr(calculator, "mixture", None)
+    if mixture is not None:
+        _take_masses(start, mixture)
+        _refuse_older_formula(record, mixture)
+    crystal, labels = check_frenkel_ladd(start, calculator, settings, spring_constants)
     run = _Stages(calculator, dynamics, switching, settings, record, on_progress)
     located = run.mean_cell(start, crystal)
     reference = run.reference(located, crystal, labels, spring_constants)
@@ -154,6 +169,46 @@ def frenkel_ladd(
         if reference.mean_squares is None
         else _by_class(crystal, reference.mean_squares),
     }
+
+
+def _take_masses(atoms: Atoms, mixture: Mixture) -> None:
+    """Give mixed sites the mean masses of the mixture as it is now."""
+    masses = atoms.get_masses()
+    for group in mixture.groups:
+        masses[group.sites] = mixture.masses[group.sites]
+    atoms.set_masses(masses)
+
+
+def _refuse_older_formula(record: RunRecord, mixture: Mixture) -> None:
+    """Note the formula of a mixture's masses; refuse to go on where it was another."""
+    if not mixture.groups or record.noted(MASSES) == MASSES_OF_SPECIES:
+        return
+    if record.state() is not None or record.notes():
+        raise InputError(
+            f"the unfinished run {str(record.path)!r} was begun with an older formula, in which "
+            "mixed sites count with their mean mass, so that masses do not drop out of mixing: "
+            "name a new folder (--out)"
+        )
+    record.note(MASSES, MASSES_OF_SPECIES)
+
+
+def older_formula(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str | None:
+    """Return a sentence if a run was finished before masses dropped out of mixing.
+
+    Args:
+        inputs: of the run.
+        results: of the run.
+    """
+    from alchemlip.mixture import Mixture
+
+    mixture = Mixture.from_dict(inputs["mixture"])
+    if not mixture.groups or "mass" in results["terms"]:
+        return None
+    lacks = mean_mass_term(mixture, results["temperature_K"]) / mixture.n_sites
+    return (
+        "this run was finished with an older formula, in which mixed sites count with their "
+        f"mean mass: {lacks:.6f} eV/atom are to be added, so that masses drop out of mixing"
+    )
 
 
 class _Stages:
@@ -305,6 +360,10 @@ def _terms(
         ),
         "pressure_volume": dynamics.pressure_GPa * units.GPa * volume,
     }
+    mixture = getattr(calculator, "mixture", None)
+    if mixture is not None and mixture.groups:
+        terms["mass"] = mean_mass_term(mixture, temperature)
+        masses = _quantum_masses(masses, mixture)
     energy = 0.0
     if settings.quantum == "harmonic":
         kept = record.noted("frequencies")
@@ -321,6 +380,24 @@ def _terms(
     if settings.mixing_entropy:
         terms["ideal_mixing"] = ideal_mixing_free_energy(calculator.mixture, temperature)
     return terms, energy
+
+
+def _quantum_masses(masses: FloatArray, mixture: Mixture) -> FloatArray:
+    """Return masses (N,) with M of 1/M = sum_a p_a / m_a on mixed sites.
+
+    The leading quantum correction is linear in 1/m, so these drop out of mixing like the classical
+    ones, as far as it reaches.
+    """
+    masses = masses.copy()
+    occupancies = mixture.occupancies()
+    for group in mixture.groups:
+        for site in group.sites.tolist():
+            masses[site] = 1.0 / sum(
+                p / species_mass(species_number(label))
+                for label, p in occupancies[site].items()
+                if p > 0
+            )
+    return masses
 
 
 def _enthalpy(switched: SwitchingResult, added: float, n_atoms: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """G(T) of one phase between computed points, by the Gibbs-Helmholtz equation.
 
 The curve of a phase is a polynomial in 1/T fitted to its free energies and, where known, enthalpies
-at once, by d(G/T)/d(1/T) = H. Errors follow by drawing values and enthalpies from their errors,
-many times.
+at once, by d(G/T)/d(1/T) = H. Statistical errors follow by drawing values and enthalpies from their
+errors, many times; how far the polynomial itself may be off is told beside them.
 """
 
 from __future__ import annotations
@@ -92,15 +92,25 @@ class FreeEnergyPoints:
 
 @dataclass(frozen=True, eq=False)
 class FreeEnergyCurve:
-    """G(T) of a phase: (M,) temperatures, values and standard errors in eV."""
+    """G(T) of a phase, all (M,), energies in eV.
+
+    Attributes:
+        name: of the phase.
+        temperature_K: in K.
+        free_energy_eV: values.
+        standard_error_eV: from the errors of the data alone.
+        interpolation_error_eV: how far the interpolation may be off, `interpolation_error`; nan
+            where the data cannot tell.
+    """
 
     name: str
     temperature_K: FloatArray
     free_energy_eV: FloatArray
     standard_error_eV: FloatArray
+    interpolation_error_eV: FloatArray
 
 
-def fit_operator(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
+def fit_operator(phase: FreeEnergyPoints, at_K: FloatArray, lower: int = 0) -> FloatArray:
     """Return the linear map from a phase's data to its curve.
 
     G/T + c ln T, c the heat capacity, is a polynomial in 1/T: of first order where the heat
@@ -110,6 +120,7 @@ def fit_operator(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
     Args:
         phase: its points.
         at_K: (M,) temperatures.
+        lower: by how much to lower the order of the polynomial.
 
     Returns:
         (M, n) for n points without enthalpies, (M, 2 n) with; it takes G/T + c ln T, followed by
@@ -125,7 +136,7 @@ def fit_operator(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
             f"phase {phase.name!r} has a free energy at one temperature and no enthalpy, which "
             "says nothing about other temperatures: add a temperature, or the enthalpy"
         )
-    powers = np.arange(_order(phase) + 1)
+    powers = np.arange(_order(phase) - lower + 1)
     centre = 1.0 / t.mean()
 
     def rows(temperatures: FloatArray) -> FloatArray:
@@ -153,10 +164,27 @@ def _order(phase: FreeEnergyPoints) -> int:
     return min(count - 1, 2) if phase.enthalpy_eV is None else min(2 * count - 1, 3)
 
 
-def curve_of(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
-    """Return G of a phase at (M,) temperatures."""
+def curve_of(phase: FreeEnergyPoints, at_K: FloatArray, lower: int = 0) -> FloatArray:
+    """Return G of a phase at (M,) temperatures; ``lower`` as in `fit_operator`."""
     enthalpy = None if phase.enthalpy_eV is None else phase.enthalpy_eV[None]
-    return np.asarray(_curves(phase, phase.free_energy_eV[None], enthalpy, at_K)[0])
+    return np.asarray(_curves(phase, phase.free_energy_eV[None], enthalpy, at_K, lower)[0])
+
+
+def can_be_lowered(phase: FreeEnergyPoints) -> bool:
+    """Whether a polynomial of one order less is one still: its heat capacity may then differ."""
+    return _order(phase) > 1
+
+
+def interpolation_error(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
+    """Return how far the curve of a phase may be off by the form of its polynomial, in eV (M,).
+
+    It is what the last order of the polynomial changes, the usual estimate of what the next one
+    would; nan where there is none to spare: a single temperature with its enthalpy, or two
+    without, take the heat capacity for the constant that it is set to.
+    """
+    if not can_be_lowered(phase):
+        return np.full(len(at_K), np.nan)
+    return np.abs(curve_of(phase, at_K) - curve_of(phase, at_K, lower=1))
 
 
 def misfit(phase: FreeEnergyPoints) -> tuple[float, int]:
@@ -180,14 +208,18 @@ def misfit(phase: FreeEnergyPoints) -> tuple[float, int]:
 
 
 def _curves(
-    phase: FreeEnergyPoints, values: FloatArray, enthalpies: FloatArray | None, at_K: FloatArray
+    phase: FreeEnergyPoints,
+    values: FloatArray,
+    enthalpies: FloatArray | None,
+    at_K: FloatArray,
+    lower: int = 0,
 ) -> FloatArray:
     """Return (D, M) curves from (D, n) values and enthalpies."""
     t, c = phase.temperature_K, phase.heat_capacity * kB
     data = values / t + c * np.log(t)
     if enthalpies is not None:
         data = np.concatenate([data, enthalpies - c * t], axis=1)
-    return np.asarray((data @ fit_operator(phase, at_K).T - c * np.log(at_K)) * at_K)
+    return np.asarray((data @ fit_operator(phase, at_K, lower).T - c * np.log(at_K)) * at_K)
 
 
 def free_energy_curves(
@@ -210,7 +242,8 @@ def free_energy_curves(
         inside = at_K[(at_K >= low) & (at_K <= high)]
         values = curve_of(phase, inside)
         errors = spread(drawn_curves(phase, inside, rng, draws))
-        curves.append(FreeEnergyCurve(phase.name, inside, values, errors))
+        unsure = interpolation_error(phase, inside)
+        curves.append(FreeEnergyCurve(phase.name, inside, values, errors, unsure))
     return curves
 
 

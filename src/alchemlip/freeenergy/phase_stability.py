@@ -21,6 +21,7 @@ from alchemlip.freeenergy.gibbs_helmholtz import (
     DRAWS,
     FreeEnergyCurve,
     FreeEnergyPoints,
+    can_be_lowered,
     curve_of,
     drawn_curves,
     spread,
@@ -42,6 +43,8 @@ class Crossing:
         stable_below, stable_above: the phases of lower free energy at both ends of the range.
         range_K: temperatures that were searched, those that both phases cover.
         probability: share of draws within the errors that cross within the range.
+        interpolation_error_K: how far the crossing may be off by the form of the curves, beside the
+            standard error; None without a crossing, or where the data cannot tell.
     """
 
     phases: tuple[str, str]
@@ -52,6 +55,7 @@ class Crossing:
     stable_above: str
     range_K: tuple[float, float]
     probability: float
+    interpolation_error_K: float | None = None
 
     def sentence(self) -> str:
         """Say it in one sentence."""
@@ -68,8 +72,13 @@ class Crossing:
         error = "" if self.standard_error_K is None else f" ± {self.standard_error_K:.0f}"
         return (
             f"{self.stable_below} is stable below and {self.stable_above} above "
-            f"{self.temperature_K:.0f}{error} K (95 %: {ends[0]} to {ends[1]})"
+            f"{self.temperature_K:.0f}{error} K (95 %: {ends[0]} to {ends[1]}; {self._beside()})"
         )
+
+    def _beside(self) -> str:
+        if self.interpolation_error_K is None:
+            return "the error of a constant heat capacity is not in it"
+        return f"besides, {self.interpolation_error_K:.1g} K by interpolation"
 
 
 def find_crossing(
@@ -119,7 +128,21 @@ def find_crossing(
         stable_above=first.name if best[-1] <= 0 else second.name,
         range_K=(low, high),
         probability=len(finite) / draws,
+        interpolation_error_K=_interpolation_error(first, second, temperature),
     )
+
+
+def _interpolation_error(
+    first: FreeEnergyPoints, second: FreeEnergyPoints, temperature_K: float | None
+) -> float | None:
+    """Return how far a crossing moves with the last order of both polynomials, in K."""
+    if temperature_K is None or not (can_be_lowered(first) and can_be_lowered(second)):
+        return None
+    near = temperature_K * np.array([1.0 - 1e-4, 1.0, 1.0 + 1e-4])
+    gap = curve_of(first, near) - curve_of(second, near)
+    lowered = curve_of(first, near, lower=1) - curve_of(second, near, lower=1)
+    slope = (gap[2] - gap[0]) / (near[2] - near[0])
+    return float(abs((gap[1] - lowered[1]) / slope)) if slope else None
 
 
 def _crossing_of(
@@ -147,6 +170,9 @@ def stability_table(curves: Sequence[FreeEnergyCurve]) -> list[dict[str, Any]]:
         for curve, value, error in zip(curves, values, errors, strict=True):
             row[f"{curve.name}_free_energy_eV_per_atom"] = value
             row[f"{curve.name}_standard_error_eV_per_atom"] = error
+        for curve, i in zip(curves, at, strict=True):
+            unsure = float(curve.interpolation_error_eV[i])
+            row[f"{curve.name}_interpolation_error_eV_per_atom"] = unsure
         for curve, value, error in list(zip(curves, values, errors, strict=True))[1:]:
             name = f"{curve.name}_minus_{curves[0].name}"
             row[f"{name}_eV_per_atom"] = value - values[0]
@@ -177,6 +203,7 @@ def composition_table(
                 "temperature_K": float(temperature),
                 "free_energy_eV_per_atom": float(by_x[x].free_energy_eV[index]),
                 "standard_error_eV_per_atom": float(by_x[x].standard_error_eV[index]),
+                "interpolation_error_eV_per_atom": float(by_x[x].interpolation_error_eV[index]),
             }
             start, end = (_at(by_x.get(edge), temperature) for edge in (0.0, 1.0))
             if start is not None and end is not None:

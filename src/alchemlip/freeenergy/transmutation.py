@@ -22,7 +22,11 @@ from alchemlip.calculator import AlchemicalCalculator
 from alchemlip.compositions import with_flat_composition
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
-from alchemlip.freeenergy.einstein import ideal_mixing_free_energy, mass_free_energy
+from alchemlip.freeenergy.einstein import (
+    ideal_mixing_free_energy,
+    log_masses,
+    mass_free_energy,
+)
 from alchemlip.freeenergy.hamiltonian import AlchemicalTerm, CalculatorTerm, CoupledCalculator
 from alchemlip.freeenergy.summary import enthalpy_difference, switching_summary
 from alchemlip.freeenergy.switching import (
@@ -35,7 +39,7 @@ from alchemlip.freeenergy.trajectory import Progress
 from alchemlip.groups import Correlation, FloatArray, Group, Selection
 from alchemlip.mixture import Mixture
 from alchemlip.runs import RunRecord
-from alchemlip.species import VACANCY, species_mass, species_number
+from alchemlip.species import species_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -196,21 +200,8 @@ def _independent_groups(
 
 def mass_term(path: TransmutationPath, temperature_K: float) -> float:
     """Return 3/2 kT sum over sites and species of (p_A - p_B) ln m, in eV for all sites."""
-    start, end = (_geometric_masses(item) for item in (path.start_mixture, path.end_mixture))
+    start, end = (np.exp(log_masses(item)) for item in (path.start_mixture, path.end_mixture))
     return mass_free_energy(start, end, temperature_K)
-
-
-def _geometric_masses(mixture: Mixture) -> FloatArray:
-    """Return exp(sum p ln m) of each site (S,) in amu; vacancies count nothing."""
-    logarithms = [
-        sum(
-            p * np.log(species_mass(species_number(label)))
-            for label, p in occupancy.items()
-            if p > 0 and label != VACANCY
-        )
-        for occupancy in mixture.occupancies()
-    ]
-    return np.asarray(np.exp(logarithms))
 
 
 def mixing_term(path: TransmutationPath, temperature_K: float) -> float:

@@ -85,7 +85,9 @@ def _quantities(run: RunFiles, results: Mapping[str, Any]) -> list[Quantity]:
     if value is None:
         return []
     fixed = run.inputs.get("dynamics", {}).get("cell") == "fixed"
-    kind = "Helmholtz" if fixed else "Gibbs"
+    # A Frenkel-Ladd run adds P V in a fixed cell, too.
+    pressed = results.get("terms", {}).get("pressure_volume", 0.0) != 0.0
+    kind = "Helmholtz" if fixed and not pressed else "Gibbs"
     error = results.get(f"standard_error_{unit}")
     low, high = results.get(f"interval_95_{unit}") or (None, None)
     note = ""
