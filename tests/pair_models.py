@@ -89,6 +89,31 @@ def pair_potential(
     return AlchemicalPotential(PairBackend(pair, cutoff, numbers, on_site))
 
 
+SIZES = {29: 1.28, 47: 1.36, 79: 1.44}
+"""Half of the best distance between two atoms in Angstrom, by atomic number: Cu, Ag, Au."""
+
+
+def sphere_potential(
+    depth: float = 0.35, cutoff: float = 5.5, sizes: dict[int, float] | None = None
+) -> AlchemicalPotential:
+    """Return Morse spheres of different sizes: close-packed crystals that stay stable when mixed.
+
+    v_ab(d) = D [e^(-2 k (d - s)) - 2 e^(-k (d - s))], s = size_a + size_b, made smooth at a cutoff.
+    """
+    sizes = SIZES if sizes is None else sizes
+    size = torch.zeros(100, dtype=torch.float64)
+    for number, value in sizes.items():
+        size[number] = value
+
+    def pair(a: Tensor, b: Tensor, vectors: Tensor) -> Tensor:
+        r = vectors.norm(dim=1)
+        bond = torch.exp(-1.5 * (r - size[a] - size[b]))
+        smooth = (1.0 - (r / cutoff) ** 2).clamp(min=0.0) ** 3
+        return depth * smooth * (bond * bond - 2.0 * bond)
+
+    return AlchemicalPotential(PairBackend(pair, cutoff, tuple(sizes)))
+
+
 def spring_potential(
     cutoff: float, numbers: Sequence[int], stiffness: float, push: dict[int, float]
 ) -> AlchemicalPotential:

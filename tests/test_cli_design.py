@@ -85,7 +85,7 @@ def test_constraints_on_the_command_line(run, tmp_path: Path) -> None:  # type: 
         (("--target", "a=5.9", "--bound", "Na:K=x"), "cannot read --bound"),
         (("--target", "a=5.9", "--charge", "Na=1"), "has no oxidation state"),
         (("--target", "a=5.9", "--relation", "Na:K = 2"), "no composition fulfils"),
-        (("--target", "a=5.9", "--supercell", "2"), "cannot read --supercell"),
+        (("--target", "a=5.9", "--supercell", "2"), "--supercell 2 cannot be used"),
     ],
 )
 def test_bad_input(run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:  # type: ignore[no-untyped-def]

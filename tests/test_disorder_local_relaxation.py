@@ -82,6 +82,12 @@ def by_brute_force(mixture: Mixture, potential: AlchemicalPotential, cell: bool)
     derivatives = SecondDerivatives(mixture.split_group(group.name), potential, variables)
     size = 3 * n + (9 if cell else 0)
     rows, _, _ = derivatives.rows(np.arange(size + m * k))
+    if cell:
+        # The supercell keeps its pressure P: d2(E + P V)/de2.
+        pressure = -derivatives.gradient[derivatives.slices["strain"]].reshape(3, 3).trace() / 3
+        flat = np.eye(3).reshape(9)
+        symmetric = 0.5 * (np.eye(9) + np.eye(9).reshape(9, 3, 3).transpose(0, 2, 1).reshape(9, 9))
+        rows[3 * n : size, 3 * n : size] += pressure * (np.outer(flat, flat) - symmetric)
     covariance = np.diag(group.composition) - np.outer(group.composition, group.composition)
     everywhere = np.kron(np.eye(m) - (np.ones((m, m)) - np.eye(m)) / (m - 1), covariance)
     push = rows[:size, size:]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from ase.units import kB
+from ase.units import GPa, kB
 from torch import Tensor
 
-from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings
-from alchemlip.cli.disorder import _vibrational_results
+from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
+from alchemlip.disorder.conclusions import vibrational_results
 from alchemlip.disorder.quasiharmonic import (
     QuasiHarmonicCrystal,
     fit_vibrational_mixing,
@@ -116,7 +116,7 @@ def test_study_and_results_of_different_sizes() -> None:
     )
     records = [point.record for point in points]
     x = grid[:, 1]
-    results = _vibrational_results(x.tolist(), records, [50.0, 9000.0], 1.0)
+    results = vibrational_results(x.tolist(), records, [50.0, 9000.0], 1.0)
     below, above = results["with_vibrations"]
     crystals = [QuasiHarmonicCrystal.from_dict(record["quasi_harmonic"]) for record in records]
     assert crystals[0].relaxation_energies.max() == 0.0
@@ -128,6 +128,22 @@ def test_study_and_results_of_different_sizes() -> None:
     )
     assert "wider range" in above["note"]
     assert results["harmonic_critical_temperature_K"] > 50.0
+
+
+def test_under_pressure() -> None:
+    """dG/dP = V, and G is F of the volume that the pressure makes, plus P V."""
+    potential = morse_potential()
+    pressures = (1.9, 2.0, 2.1)
+    found = []
+    for pressure in pressures:
+        settings = RelaxationSettings(pressure=pressure, keep_symmetry=True)
+        mixture = relax(crystal({"Na": 1.0}), potential, settings).mixture
+        found.append(quasi_harmonic(mixture, potential, REPEATS, relaxation=settings))
+    values = [item.free_energy(200.0) for item in found]
+    slope = (values[2] - values[0]) / (0.2 * GPa)
+    assert slope == pytest.approx(found[1].volume(200.0), rel=1e-4)
+    assert found[1].volume(0.0) < 0.97 * LENGTH**3 / np.sqrt(2.0)
+    assert found[1].energy() > 2.0 * GPa * found[1].volume(0.0)  # the least energy is 0
 
 
 def refused(words: str, weights: dict[str, float], **options: Any) -> None:
@@ -144,11 +160,6 @@ def test_bad_input(cli: Cli) -> None:  # noqa: F811
         found.free_energy(9000.0)
     outcome = cli("disorder", "salt.cif", "--mix", "Na=Na,K", "--vibrations")
     assert_one_sentence(outcome, "one supercell: give --supercell")
-    # Without it, the volume of least energy would be that of another crystal.
-    refused("at no pressure, not at 5 GPa", {"Na": 1.0}, relaxation=RelaxationSettings(pressure=5))
-    options = ("--vibrations", "--supercell", "2,2,2", "--pressure", "5")
-    outcome = cli("disorder", "salt.cif", "--mix", "Na=Na,K", *options)
-    assert_one_sentence(outcome, "at no pressure: leave out --pressure")
     atoms = bulk("Na", "fcc", LENGTH * np.sqrt(2.0), cubic=True)
     atoms.rattle(0.1, seed=1)
     moved = Mixture.from_elements(atoms, {"Na": {"Na": 1.0}})

@@ -17,7 +17,19 @@ from alchemlip.calculations.fields import SettingsField
 from alchemlip.errors import InputError
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
-STRANGE = ("nan", "inf", "-inf", "-1", "0", "1e300", "-1e300", "", "[1, 2]", "9" * 400, "x" * 100_000)
+STRANGE = (
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "0",
+    "1e300",
+    "-1e300",
+    "",
+    "[1, 2]",
+    "9" * 400,
+    "x" * 100_000,
+)
 LOADED = "the potential would be loaded now: all options were taken"
 NEEDED = {
     "energy": ["--mix", "Na=Na0.5K0.5"],

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
 from alchemlip.properties import (
@@ -19,8 +21,10 @@ from alchemlip.properties import (
 from alchemlip.response import Response, property_values, response
 from conftest import POTENTIALS, loaded
 from crystals import example
+from pair_models import sphere_potential
 
 TIGHT = {"fmax": 1e-6, "smax": 1e-6, "keep_symmetry": True, "max_steps": 1000}
+SPHERES = sphere_potential()
 
 
 def relaxed_response(
@@ -81,6 +85,43 @@ def test_under_pressure(potential: AlchemicalPotential) -> None:
     settings = RelaxationSettings(pressure=3.0, **TIGHT)
     properties = [property_of("volume"), property_of("energy")]
     check_against_relaxations(mixture, potential, properties, settings)
+
+
+def layers() -> Mixture:
+    """Layers Cu, (Cu, Au), Au, Au of an fcc crystal: tetragonal, and nothing keeps a layer."""
+    atoms = Atoms(
+        "CuAgAuAu",
+        scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.25], [0, 0, 0.5], [0.5, 0.5, 0.75]],
+        cell=[2.75, 2.75, 7.9],
+        pbc=True,
+    )
+    return Mixture.from_elements(atoms, {"Ag": {"Cu": 0.6, "Au": 0.4}})
+
+
+@pytest.mark.parametrize("pressure", [0.0, 5.0])
+@pytest.mark.parametrize("cell", ["full", "volume", "fixed", "zz", "xx,yy"])
+def test_stress_of_a_cell_that_relaxes(cell: str, pressure: float) -> None:
+    """The stress turns and scales with the cell: its slope over V is that of no strain alone."""
+    settings = RelaxationSettings(cell=cell, pressure=pressure, **TIGHT)
+    names = ("stress-xx", "stress-zz", "pressure", "stress-in-plane", "a", "c", "volume", "energy")
+    relaxed = relax(layers(), SPHERES, settings).mixture
+    properties = [property_of(name) for name in names]
+    if cell in ("volume", "fixed", "zz"):
+        (found, *_) = response(relaxed, SPHERES, properties[:1], settings)
+        assert abs(found.value) > 0.5  # a stress that is not the external one
+    exact = {item.name: item for item in response(relaxed, SPHERES, properties, settings)}
+    step = 2e-3
+    values = []
+    for shift in (-step, step):
+        moved = relaxed.with_composition("Ag", [0.6 - shift, 0.4 + shift])
+        moved = relax(moved, SPHERES, settings).mixture
+        values.append(response(moved, SPHERES, properties, settings))
+    for low, high in zip(*values, strict=True):
+        slope = exact[low.name].gradient @ [-1.0, 1.0]
+        numerical = (high.value - low.value) / (2 * step)
+        assert slope == pytest.approx(numerical, rel=1e-3, abs=1e-3), low.name
+    if cell == "full":
+        assert exact["pressure_GPa"].gradient @ [-1.0, 1.0] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_wurtzite_with_internal_coordinate(potential: AlchemicalPotential) -> None:
@@ -175,6 +216,23 @@ def test_bulk_modulus(potential: AlchemicalPotential) -> None:
         values.append(relaxed_response(moved, potential, [wanted], settings)[1][0].value)
     exchange = found.gradient[1] - found.gradient[0]
     assert exchange == pytest.approx((values[1] - values[0]) / 0.04, rel=0.05)
+
+
+@pytest.mark.parametrize("cell", ["full", "volume", "fixed"])
+def test_bulk_modulus_under_pressure(cell: str) -> None:
+    """The derivative against differences: the parabola through three volumes is good to 2 %."""
+    atoms = bulk("Cu", "fcc", 3.7)
+    mixture = Mixture.from_elements(atoms, {"Cu": {"Cu": 0.6, "Au": 0.4}})
+    settings = RelaxationSettings(cell=cell, pressure=10.0, **TIGHT)
+    wanted = [property_of("bulk-modulus")]
+    relaxed, (found,) = relaxed_response(mixture, SPHERES, wanted, settings)
+    assert property_values(relaxed, SPHERES, wanted, settings=settings) == [found.value]
+    values = []
+    for shift in (-0.01, 0.01):
+        moved = relaxed.with_composition("Cu", [0.6 - shift, 0.4 + shift])
+        values.append(relaxed_response(moved, SPHERES, wanted, settings)[1][0].value)
+    exchange = found.gradient[1] - found.gradient[0]
+    assert exchange == pytest.approx((values[1] - values[0]) / 0.02, rel=0.03)
 
 
 def test_mixing_free_energy(potential: AlchemicalPotential) -> None:

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alchemlip.composition_constraints import FEASIBLE, CompositionConstraints
+from alchemlip.enthalpy import FORMULA
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.properties import Property
 from alchemlip.relaxation import RelaxationSettings, relax
 from alchemlip.report import describe_potential
-from alchemlip.results import ResultFolder, fingerprint
+from alchemlip.results import FORMULAS, ResultFolder, fingerprint
 
 if TYPE_CHECKING:
     from alchemlip.ensemble import Potential
@@ -248,7 +249,23 @@ def design_inputs(
         "constraints": [item.name for item in constraints.linear],
         **describe_potential(potential),
         "relaxation": settings.model_dump(),
+        **_changed_formulas(goals, settings),
     }
+
+
+STRESS_FORMULA = "the derivative of a stress or pressure holds that of the cell's own strain"
+
+
+def _changed_formulas(goals: Sequence[Goal], settings: RelaxationSettings) -> dict[str, list[str]]:
+    """Return which formulas behind the points of a design are others than in earlier versions."""
+    names = [goal.property.name for goal in goals]
+    changed = []
+    stressed = settings.cell != "fixed" and (settings.cell != "full" or settings.pressure)
+    if stressed and any(name.startswith(("stress_", "pressure_")) for name in names):
+        changed.append(STRESS_FORMULA)
+    if any(name.startswith("mixing_gibbs") for name in names):
+        changed.append(FORMULA)
+    return {FORMULAS: changed} if changed else {}
 
 
 class _OutOfIterationsError(Exception):

@@ -203,7 +203,7 @@ def check_design(
         supercell_settings = settings.model_copy(update=loose)
     near = relax(rounded(mixture, repeats, constraints), potential, settings)
     names = [item.name for item in properties]
-    predicted = property_values(near.mixture, potential, properties)
+    predicted = property_values(near.mixture, potential, properties, settings=settings)
     # A group at a corner of its simplex is not disordered.
     mixed = tuple(group for group in near.mixture.groups if group.composition.max() < 1.0)
     pure = [group for group in near.mixture.groups if group.composition.max() == 1.0]
@@ -218,7 +218,7 @@ def check_design(
     else:
         filled = sqs_supercell(cell, repeats, int(rng.integers(2**31)))
     run = relax(filled, potential, supercell_settings)
-    obtained = property_values(run.mixture, potential, properties, repeats)
+    obtained = property_values(run.mixture, potential, properties, repeats, supercell_settings)
     return DesignCheck(
         structure=run.mixture,
         composition=dict(

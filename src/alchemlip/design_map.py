@@ -157,7 +157,7 @@ def pareto_front(
             max_iterations=max_iterations,
         )
         wanted = [first.property, second.property]
-        values = property_values(result.mixture, potential, wanted)
+        values = property_values(result.mixture, potential, wanted, settings=settings)
         return ParetoPoint(result.composition, (values[0], values[1]), result)
 
     ends = [best([first], mixture), best([second], mixture)]

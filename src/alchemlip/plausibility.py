@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.enthalpy import found_name, named
 from alchemlip.groups import Group
 from alchemlip.mixture import Mixture
 from alchemlip.species import VACANCY_NUMBER, species_symbol
@@ -25,6 +26,12 @@ The radii are fitted to measured bond lengths, so single bonds are near 1; the t
 and CO are near 0.78 (1.10 and 1.13 A over 1.42 A), and the shortest metal-metal bonds known, of two
 Cr at about 1.7 A, at 0.61.
 """
+MAGNETIC = ("Cr", "Mn", "Fe", "Co", "Ni")
+"""3d metals whose alloys are magnetic."""
+ANIONS = ("N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I")
+"""Elements whose compounds are no alloys."""
+KNOWN_MISTAKE = "bcc Fe-Cr at 1/2: -25 meV/site by SevenNet-0, about +60 measured"
+"""Measured at 1529 K: Dench, Trans. Faraday Soc. 59, 1279 (1963)."""
 LARGE_SPREAD = 0.5
 """Of the value, at which a standard deviation over an ensemble is large."""
 NOTABLE_FORCE = 0.1
@@ -50,6 +57,41 @@ def distance_warnings(mixture: Mixture) -> list[str]:
         f"sites {i} ({first}) and {j} ({second}) are {distance:.2f} Å apart, {ratio:.2f} of the "
         f"sum of their covalent radii; known bonds are above {SHORTEST_BOND:g}, so no potential "
         "was trained there: correct the structure, or put split sites into one concerted group"
+    ]
+
+
+def mixture_warnings(mixture: Mixture) -> list[str]:
+    """Return what is implausible of a mixture: its distances, and its magnetic metals."""
+    return [*distance_warnings(mixture), *magnetic_warnings(mixture)]
+
+
+def magnetic_warnings(mixture: Mixture) -> list[str]:
+    """Return one sentence if an alloy mixes two or more magnetic 3d metals; else nothing.
+
+    Compounds with oxygen, sulphur, a halogen and the like are no alloys. Species of weight 0 count,
+    as they do where a composition is scanned or designed.
+
+    Args:
+        mixture: the structure.
+    """
+    names = {
+        str(species_symbol(number))
+        for number in [*mixture.numbers.tolist(), *mixture.nodes.number.tolist()]
+        if number != VACANCY_NUMBER
+    }
+    mixed = [
+        {str(species_symbol(number)) for number in np.unique(group.species).tolist()}
+        for group in mixture.groups
+        if len(group.components) > 1
+    ]
+    found = [metal for metal in MAGNETIC if any(metal in species for species in mixed)]
+    if len(found) < 2 or names & set(ANIONS):
+        return []
+    return [
+        f"{', '.join(found[:-1])} and {found[-1]} are mixed, whose alloys are magnetic, and the "
+        "potential has no magnetic moments to set: even the sign of a mixing energy may be wrong "
+        f"({KNOWN_MISTAKE}), and what follows from it, such as gaps and ordering temperatures, "
+        "with it; compare with spin-polarised first principles or measurements"
     ]
 
 
@@ -137,14 +179,15 @@ def spread_warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
         records: of `alchemlip.report`, one or many.
     """
     warnings = []
-    name = "mixing_energy_eV_per_atom"
+    name = found_name("mixing_energy_eV_per_atom", records[0]) if records else ""
+    words = named("mixing energy", "enthalpy" in name)
     mixing = [record for record in records if f"{name}_spread" in record]
     if mixing:
         point = max(mixing, key=lambda record: abs(record[name]) + record[f"{name}_spread"])
         value, spread = point[name], point[f"{name}_spread"]
         if spread > max(LARGE_SPREAD * abs(value), NOTABLE_MIXING_ENERGY):
             warnings.append(
-                f"the potentials disagree: the mixing energy at {_composition(point)} is "
+                f"the potentials disagree: the {words} at {_composition(point)} is "
                 f"{1e3 * value:.1f} ± {1e3 * spread:.1f} meV per site over the ensemble, so its "
                 "size is not known"
             )

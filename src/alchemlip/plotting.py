@@ -14,6 +14,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alchemlip.enthalpy import found_name, named
 from alchemlip.groups import FloatArray
 
 INK = "#1f2933"
@@ -90,12 +91,13 @@ def plot_line(
             _with_error_bars(axes[1], along[order], beyond[order], None, order, LINE)
             axes[1].set_ylabel("a − Vegard\n(10⁻³ Å)")
             clean(axes[1])
-    energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+    key = found_name("mixing_energy_eV_per_atom", records[0])
+    energy = 1e3 * np.array([record[key] for record in records])
     axes[-1].axhline(0.0, ls="--", color=REFERENCE, lw=1.2)
-    error = _spread(records, "mixing_energy_eV_per_atom", 1e3)
+    error = _spread(records, key, 1e3)
     _with_error_bars(axes[-1], along[order], energy[order], error, order, WARM)
     _mark_unconverged(axes[-1], along, energy, records, WARM)
-    axes[-1].set_ylabel("mixing energy\n(meV/site)")
+    axes[-1].set_ylabel(f"{named('mixing energy', 'enthalpy' in key)}\n(meV/site)")
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
     axes[-1].set_xlim(-0.02, 1.02)
     clean(axes[-1])
@@ -114,8 +116,9 @@ def plot_triangle(
     import mpltern  # noqa: F401  registers the ternary projection
 
     lattice = lattice_parameters(records)
-    energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
-    panels = [(energy, "mixing energy (meV/site)", "magma")]
+    key = found_name("mixing_energy_eV_per_atom", records[0])
+    energy = 1e3 * np.array([record[key] for record in records])
+    panels = [(energy, f"{named('mixing energy', 'enthalpy' in key)} (meV/site)", "magma")]
     if len(lattice) == 1:
         panels.insert(0, (next(iter(lattice.values())), f"{next(iter(lattice))} (Å)", "viridis"))
     elif lattice:

@@ -132,9 +132,11 @@ def mixing_free_energy(
     temperature: float,
     settings: RelaxationSettings,
 ) -> Property:
-    """Free energy of mixing in mean field, in eV per site: E(x) - sum_k x_k E_k + k_B T sum x ln x.
+    """Free energy of mixing in mean field, in eV per site: H(x) - sum_k x_k H_k + k_B T sum x ln x.
 
-    The ends are relaxed here, once. Ideal entropy of the group's sites; no vibrations, no
+    H = E + P V at the pressure of the relaxations; where it is not 0, the name says Gibbs energy.
+    Atoms at ideal or relaxed mean-field sites: the level of `alchemlip scan`, whose gaps come out
+    too wide. The ends are relaxed here, once. Ideal entropy of the group's sites; no vibrations, no
     short-range order.
 
     Args:
@@ -150,6 +152,7 @@ def mixing_free_energy(
     import numpy as np
     from ase.units import kB
 
+    from alchemlip.enthalpy import named
     from alchemlip.relaxation import relax
 
     if not temperature >= 0.0:
@@ -157,9 +160,7 @@ def mixing_free_energy(
     chosen = mixture.group(group)
     size = len(chosen.components)
     ends = [
-        relax(
-            mixture.with_composition(group, np.eye(size)[k]), potential, settings
-        ).evaluation.energy
+        relax(mixture.with_composition(group, np.eye(size)[k]), potential, settings).enthalpy
         for k in range(size)
     ]
     place = mixture.components_of(group)
@@ -172,11 +173,11 @@ def mixing_free_energy(
         reference = (x * x.new_tensor(ends)).sum()
         # x ln x is 0 at x = 0, where it falls without bound: at T > 0 a new species always pays.
         entropy = (x * torch.log(x.clamp_min(1e-12))).sum()
-        free = state.energy - reference + kB * temperature * n_mixing * entropy
+        free = state.enthalpy(settings.pressure) - reference + kB * temperature * n_mixing * entropy
         result: Tensor = free / state.n_sites
         return result
 
-    return Property("mixing_free_energy_eV_per_atom", function, "eV")
+    return Property(named("mixing_free_energy_eV_per_atom", settings.pressure), function, "eV")
 
 
 def energy() -> Property:

@@ -108,6 +108,7 @@ class RelaxationResult:
         evaluations: of the potential for this structure.
         max_force: in eV/A. max_stress: deviation from the external pressure, in GPa.
         seconds: wall time since the start of the batch.
+        pressure: external, in GPa.
         members: with an ensemble, by name: the same relaxation by each of its members, from the
             minimum of the mean energy. How far they differ is the error bar of what was relaxed.
     """
@@ -121,6 +122,14 @@ class RelaxationResult:
     max_stress: float
     seconds: float
     members: Mapping[str, RelaxationResult] = field(default_factory=dict)
+    pressure: float = 0.0
+
+    @property
+    def enthalpy(self) -> float:
+        """E + P V at the external pressure in eV: what the relaxation made least."""
+        from alchemlip.enthalpy import pressure_volume
+
+        return self.evaluation.energy + pressure_volume(self.mixture, self.pressure)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: energy, cell, and how it converged."""
@@ -130,6 +139,11 @@ class RelaxationResult:
         rows = [
             ("energy (eV)", self.evaluation.energy),
             ("energy (eV/site)", self.evaluation.energy / self.mixture.n_sites),
+            *(
+                [("enthalpy (eV/site)", self.enthalpy / self.mixture.n_sites)]
+                if self.pressure
+                else []
+            ),
             ("a, b, c (Å)", ", ".join(f"{length:.5f}" for length in lengths)),
             ("largest force (eV/Å)", self.max_force),
             ("largest stress deviation (GPa)", self.max_stress),
@@ -330,6 +344,7 @@ class _Run:
             max_force=self.max_force,
             max_stress=self.max_stress,
             seconds=seconds,
+            pressure=self.settings.pressure,
         )
 
 
@@ -337,8 +352,8 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
     """Refuse settings that do not fit a mixture.
 
     Raises:
-        InputError: if the cell is to be relaxed where there is no stress, or symmetry kept where
-            there is no cell.
+        InputError: if the cell is to be relaxed where there is no stress, symmetry kept where
+            there is no cell, or a pressure given where there is no volume.
     """
     from alchemlip.calculator import STRESS_UNDEFINED
     from alchemlip.evaluation import stress_is_defined
@@ -346,6 +361,11 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
     if settings.cell != "fixed" and not stress_is_defined(mixture):
         raise InputError(
             f"the cell cannot be relaxed (use cell='fixed', --cell fixed): {STRESS_UNDEFINED}"
+        )
+    if settings.pressure and abs(float(np.linalg.det(mixture.cell))) < 1e-6:
+        raise InputError(
+            f"a structure without a volume has no pressure of {settings.pressure:g} GPa: leave out "
+            "the pressure, or give the structure three cell vectors"
         )
     if settings.keep_symmetry and abs(float(np.linalg.det(mixture.cell))) < 1e-6:
         raise InputError(

@@ -83,6 +83,10 @@ def _describe_spread(mixture: Mixture, evaluation: EnsembleEvaluation) -> dict[s
 def describe_relaxation(result: RelaxationResult) -> dict[str, Any]:
     """Return the record of a relaxed mixture, with how its relaxation went."""
     record = describe_evaluation(result.mixture, result.evaluation)
+    if result.pressure:
+        record["external_pressure_GPa"] = result.pressure
+        record["enthalpy_eV"] = result.enthalpy
+        record["enthalpy_eV_per_atom"] = result.enthalpy / result.mixture.n_sites
     record["max_force_eV_per_A"] = result.max_force
     record["max_stress_deviation_GPa"] = result.max_stress
     record["converged"] = result.converged
@@ -94,7 +98,7 @@ def describe_relaxation(result: RelaxationResult) -> dict[str, Any]:
     return record
 
 
-COMPARED = ("energy_eV_per_atom", "volume_A3", "a_A", "b_A", "c_A")
+COMPARED = ("energy_eV_per_atom", "enthalpy_eV_per_atom", "volume_A3", "a_A", "b_A", "c_A")
 ANGLES = ("alpha_deg", "beta_deg", "gamma_deg")
 
 
@@ -104,6 +108,8 @@ def _describe_members(members: Mapping[str, RelaxationResult]) -> dict[str, Any]
     for name, result in members.items():
         record = describe_structure(result.mixture)
         record["energy_eV_per_atom"] = result.evaluation.energy / result.mixture.n_sites
+        if result.pressure:
+            record["enthalpy_eV_per_atom"] = result.enthalpy / result.mixture.n_sites
         found[name] = {key: record[key] for key in (*COMPARED, *ANGLES) if key in record}
     spread = {
         f"{key}_spread": float(np.std([item[key] for item in found.values()], ddof=1))

@@ -103,11 +103,21 @@ class RelaxedState:
         volume: Tensor = torch.linalg.det(self.cell).abs()
         return volume
 
+    def enthalpy(self, pressure: float) -> Tensor:
+        """Return E + P V of the whole cell in eV, at an external pressure in GPa."""
+        from ase.units import GPa
+
+        return self.energy + pressure * float(GPa) * self._whole_volume if pressure else self.energy
+
     @cached_property
     def stress(self) -> Tensor:
         """(3, 3) in eV/A^3, positive in tension."""
         (slope,) = torch.autograd.grad(self.energy, self._strain, create_graph=True)
-        stress: Tensor = 0.5 * (slope[0] + slope[0].T) / self._whole_volume
+        # (1/V) dE/dF F^T with F = 1 + strain: the factor F is 1 here, but its derivative is not 0,
+        # and carries the stress itself into that of the stress.
+        symmetric = 0.5 * (self._strain[0] + self._strain[0].T)
+        turned = slope[0] + slope[0] @ symmetric
+        stress: Tensor = 0.5 * (turned + turned.T) / self._whole_volume
         return stress
 
 
@@ -157,6 +167,7 @@ def property_values(
     potential: Potential,
     properties: Sequence[Property],
     repeats: Sequence[int] = (1, 1, 1),
+    settings: RelaxationSettings | None = None,
 ) -> list[float]:
     """Return properties of a structure as it is, relaxed or not, without derivatives.
 
@@ -165,6 +176,7 @@ def property_values(
         potential: a loaded potential, or an ensemble.
         properties: what is asked for.
         repeats: of a supercell; lattice parameters and volumes are then those of one part.
+        settings: of the relaxation, where a property takes further ones (`bulk_modulus`).
     """
     members = members_of(potential)
     graphs = [member.graph([mixture]) for member in members]
@@ -180,7 +192,7 @@ def property_values(
         mixture, first.cells[0], first.positions, first.composition, energy, strain, repeats
     )
     return [
-        item.derived(mixture, potential, RelaxationSettings())[0]
+        item.derived(mixture, potential, settings or RelaxationSettings())[0]
         if isinstance(item, DerivedProperty)
         else float(item.function(state).detach())
         for item in properties
@@ -222,11 +234,7 @@ class _Adjoint:
         ).mean()
         moved, cells = apply_strain(origin, positions, origin.cells, strain)
         self.state = RelaxedState(mixture, cells[0], moved, self.composition, energy, strain)
-        from ase.units import GPa
-
-        enthalpy = energy
-        if settings.pressure:
-            enthalpy = energy + settings.pressure * GPa * self.state.volume
+        enthalpy = self.state.enthalpy(settings.pressure)
         (self._slope,) = torch.autograd.grad(enthalpy, self.leaf, create_graph=True)
         self._symmetry = _symmetry(mixture, settings.symprec) if use_symmetry else None
         self._translations = _rigid_motions(mixture)

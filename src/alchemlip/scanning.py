@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.disorder.level import scan_level
+from alchemlip.enthalpy import formulas, found_name, named
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.plausibility import distance_warnings, spread_warnings
+from alchemlip.plausibility import mixture_warnings, spread_warnings
 from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax_many
 from alchemlip.report import describe_potential, describe_relaxation, flat_row
 from alchemlip.results import ResultFolder, fingerprint
@@ -43,7 +45,8 @@ class ScanPoint:
         x: (K,) composition of the scanned group.
         mixture: relaxed.
         record: its properties, flat, names with units; ``mixing_energy_eV_per_atom`` is measured
-            from the straight line (plane) between the pure ends once these are there. With an
+            from the straight line (plane) between the pure ends once these are there, and
+            ``mixing_enthalpy_eV_per_atom`` takes its place at pressure. With an
             ensemble, names that end in ``_spread`` are standard deviations over its members, each
             relaxed by itself and its mixing energy measured from its own ends.
     """
@@ -64,6 +67,7 @@ class ScanResult(list[ScanPoint]):
         keys = {
             "energy_eV_per_atom": "energy (eV/site)",
             "mixing_energy_eV_per_atom": "mixing energy (eV/site)",
+            "mixing_enthalpy_eV_per_atom": "mixing enthalpy (eV/site)",
             "a_A": "a (Å)",
             "b_A": "b (Å)",
             "c_A": "c (Å)",
@@ -168,11 +172,13 @@ def scan(
             relax_many(starts, potential, settings, on_done=on_done)
     finished = with_mixing_energy(done, grid)
     if store and not store.finished:
+        level = scan_level(mixture.group(name).correlation)
         _write_table(store, finished)
         write_point_cifs([point.mixture for point in finished], name, store.path)
-        told = [text for point in finished for text in distance_warnings(point.mixture)]
+        told = [text for point in finished for text in mixture_warnings(point.mixture)]
         told += spread_warnings([point.record for point in finished])
-        store.finish(scan_summary(finished), [_named(point) for point in finished], told)
+        results = scan_summary(finished) | level.to_dict()
+        store.finish(results, [_named(point) for point in finished], told)
     return ScanResult(finished)
 
 
@@ -201,19 +207,21 @@ def scan_inputs(
         "points": points,
         **describe_potential(potential),
         "relaxation": settings.model_dump(),
+        **formulas(settings.pressure),
     }
 
 
 def scan_summary(points: Sequence[ScanPoint]) -> dict[str, Any]:
     """Return the flat ``results`` of a finished scan."""
     records = [point.record for point in points]
-    energies = [record["mixing_energy_eV_per_atom"] for record in records]
+    key = found_name("mixing_energy_eV_per_atom", records[0])
+    energies = [record[key] for record in records]
     return {
         "n_points": len(points),
         "n_converged": sum(bool(record["converged"]) for record in records),
         "evaluations": sum(int(record["evaluations"]) for record in records),
-        "largest_mixing_energy_eV_per_atom": max(energies),
-        "smallest_mixing_energy_eV_per_atom": min(energies),
+        f"largest_{key}": max(energies),
+        f"smallest_{key}": min(energies),
     }
 
 
@@ -282,7 +290,9 @@ def with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[Sca
         point = done[index]
         record = dict(point.record)
         if len(ends) == grid.shape[1]:
-            record["mixing_energy_eV_per_atom"] = _above_line(record, ends, point.x)
+            pressure = float(record.get("external_pressure_GPa", 0.0))
+            key = named("mixing_energy_eV_per_atom", pressure)
+            record[key] = _above_line(record, ends, point.x)
             if "members" in record:
                 by_member = [
                     _above_line(
@@ -290,15 +300,16 @@ def with_mixing_energy(done: dict[int, ScanPoint], grid: FloatArray) -> list[Sca
                     )
                     for name, found in record["members"].items()
                 ]
-                record["mixing_energy_eV_per_atom_spread"] = float(np.std(by_member, ddof=1))
+                record[f"{key}_spread"] = float(np.std(by_member, ddof=1))
         points.append(ScanPoint(index, point.x, point.mixture, record))
     return points
 
 
 def _above_line(record: dict[str, Any], ends: dict[int, dict[str, Any]], x: FloatArray) -> float:
-    """Return an energy per atom, measured from the straight line (plane) between the ends."""
-    line = sum(weight * ends[k]["energy_eV_per_atom"] for k, weight in enumerate(x.tolist()))
-    return float(record["energy_eV_per_atom"] - line)
+    """Return E, at pressure H, per atom from the straight line (plane) between the ends in eV."""
+    key = found_name("energy_eV_per_atom", record)
+    line = sum(weight * ends[k][key] for k, weight in enumerate(x.tolist()))
+    return float(record[key] - line)
 
 
 def _named(point: ScanPoint) -> dict[str, Any]:

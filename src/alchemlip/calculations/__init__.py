@@ -16,6 +16,7 @@ REGISTERED = {
     "energy": "Energy",
     "relax": "Relax",
     "scan": "Scan",
+    "disorder": "Disorder",
     "order": "Order",
     "design": "Design",
     "switch": "Switch",

@@ -220,12 +220,14 @@ class Analyze(Calculation):
         self, out: Path, rng: np.random.Generator
     ) -> tuple[list[str], list[dict[str, Any]], list[str]]:
         """Write and draw G(T) of phases; return sentences of crossings, rows, warnings."""
-        from alchemlip.freeenergy.analysis import phase_of
+        from alchemlip.freeenergy.analysis import check_one_pressure, phase_of
         from alchemlip.freeenergy.comparison import compare_phases
         from alchemlip.freeenergy.phase_plots import plot_compositions, plot_phases
         from alchemlip.results import write_table
 
-        points = [phase_of(*parse_phase(text)) for text in self.phases]
+        phases = [parse_phase(text) for text in self.phases]
+        points = [phase_of(name, folders) for name, folders in phases]
+        check_one_pressure([folder for _, folders in phases for folder in folders])
         grid = None if self.temperatures is None else parse_temperatures(self.temperatures)
         found = compare_phases(points, rng, grid)
         if found.compositions is not None:

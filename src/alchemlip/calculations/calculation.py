@@ -122,7 +122,7 @@ class Calculation(BaseModel):
         if not before:
             with store.noting_failure():
                 plan.compute(store, progress)
-        result = Result(store.path, store.record, before=before)
+        result = Result(store.path, store.record, before=before, outdated=store.outdated)
         if plan.draw is not None:
             plan.draw(result)
         return result

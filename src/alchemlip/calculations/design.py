@@ -183,7 +183,7 @@ class Design(WithPotentials, Relaxing, Correlated):
     ) -> None:
         """Write structures, table, pictures and the record."""
         from alchemlip.design_plots import plot_design, plot_trail
-        from alchemlip.plausibility import distance_warnings
+        from alchemlip.plausibility import mixture_warnings
         from alchemlip.report import describe_structure
         from alchemlip.structure_files import write_exact_and_cif
 
@@ -218,7 +218,7 @@ class Design(WithPotentials, Relaxing, Correlated):
         }
         if self.supercell is not None:
             record |= self._checked(result, goals, constraints, potential, relaxing, store)
-        store.finish(record, warnings=distance_warnings(result.mixture))
+        store.finish(record, warnings=mixture_warnings(result.mixture))
 
     def _checked(
         self,

@@ -24,7 +24,7 @@ class Energy(Represented, WithPotentials, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable, source
-        from alchemlip.plausibility import distance_warnings, spread_warnings
+        from alchemlip.plausibility import mixture_warnings, spread_warnings
         from alchemlip.potential import AlchemicalPotential
         from alchemlip.report import describe_evaluation, describe_potential
 
@@ -42,7 +42,7 @@ class Energy(Represented, WithPotentials, Correlated):
                 moments = potential.magnetic_moments(mixture)
                 record["magnetic_moments_muB"] = moments.tolist()
                 record["largest_magnetic_moment_muB"] = float(moments.max())
-            told = [*distance_warnings(mixture), *spread_warnings([record])]
+            told = [*mixture_warnings(mixture), *spread_warnings([record])]
             store.finish(record, warnings=told)
 
         inputs = {"mixture": mixture.to_dict(), **describe_potential(potential)}

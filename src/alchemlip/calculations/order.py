@@ -23,6 +23,7 @@ from alchemlip.calculations.parts import (
     Seed,
     Smax,
     WithPotential,
+    refuse_pressure,
 )
 from alchemlip.errors import InputError
 from alchemlip.results import ResultFolder
@@ -88,6 +89,7 @@ class Order(WithPotential, OfStructure):
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable, source
         from alchemlip.disorder.patterns import site_counts
+        from alchemlip.enthalpy import formulas
         from alchemlip.report import describe_potential
 
         mixture = self.mixture()
@@ -96,6 +98,7 @@ class Order(WithPotential, OfStructure):
                 f"{str(self.structure)!r} is no crystal, periodic in three directions: ordering "
                 "waves need one; give a cell with three periodic vectors"
             )
+        refuse_pressure(self.pressure, "--no-relax" if self.no_relax else "")
         name, repeats = self._supercell(mixture)
         larger = mixture.repeat(repeats).group(name)
         site_counts(larger.composition, len(larger.sites), name)
@@ -118,6 +121,7 @@ class Order(WithPotential, OfStructure):
             "seed": self.seed,
             "relaxation": None if chosen is None else chosen.model_dump(),
             **describe_potential(potential),
+            **(formulas(self.pressure) if self.size_effect else {}),
         }
         return Plan(inputs, compute, source(self.structure, potential))
 
@@ -167,8 +171,8 @@ class Order(WithPotential, OfStructure):
         progress: Progress,
     ) -> None:
         from alchemlip.disorder.ordering_plots import plot_ordering
-        from alchemlip.disorder.ordering_study import study_ordering
-        from alchemlip.plausibility import distance_warnings
+        from alchemlip.disorder.ordering_study import random_enthalpy, study_ordering
+        from alchemlip.plausibility import mixture_warnings
         from alchemlip.relaxation import relax
         from alchemlip.report import describe_structure
         from alchemlip.structure_files import write_exact_and_cif
@@ -193,10 +197,11 @@ class Order(WithPotential, OfStructure):
         progress(2, 3, "what was asked for besides")
         results = {"converged": converged, **describe_structure(mixture)}
         results |= self._results(study, potential)
+        results |= random_enthalpy(study, self.pressure)
         _write_files(study, results, store)
         title = f"{self.structure.stem}, {group} sites ({potential.name})"
         plot_ordering(study.interactions, store.path / "order.png", title)
-        store.finish(results, warnings=distance_warnings(mixture))
+        store.finish(results, warnings=mixture_warnings(mixture))
 
     def _results(self, study: OrderingStudy, potential: AlchemicalPotential) -> dict[str, Any]:
         """Return what result.json holds of a study, and of what was asked for besides."""

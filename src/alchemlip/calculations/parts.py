@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from alchemlip.calculations.calculation import Calculation
 from alchemlip.calculations.fields import Option
+from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
     from alchemlip.calculations.mixtures import Scanned
@@ -158,6 +159,22 @@ Points = Annotated[
     Field(ge=2, le=MOST_POINTS, description="Compositions along an edge, both ends included."),
 ]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Seed of all random numbers.")]
+
+
+def refuse_pressure(pressure: float, kept_by: str) -> None:
+    """Refuse a pressure in GPa where an option keeps the cell, on which it would act.
+
+    Args:
+        pressure: in GPa.
+        kept_by: the option; empty if the cell may change.
+
+    Raises:
+        InputError: if there is one.
+    """
+    if pressure and kept_by:
+        raise InputError(
+            f"the pressure acts on the cell, which {kept_by} keeps: leave out one of them"
+        )
 
 
 class OfStructure(Calculation):

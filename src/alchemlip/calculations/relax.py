@@ -25,7 +25,7 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable, source
-        from alchemlip.plausibility import distance_warnings
+        from alchemlip.plausibility import mixture_warnings
         from alchemlip.relaxation import relax, space_group
         from alchemlip.report import describe_potential, describe_relaxation
         from alchemlip.step_log import STEPS, StepLog
@@ -59,7 +59,7 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
                 record = describe_relaxation(result)
                 record["space_group"] = space_group(result.mixture)
                 write_exact_and_cif(result.mixture, store.path, "relaxed")
-                store.finish(record, warnings=distance_warnings(result.mixture))
+                store.finish(record, warnings=mixture_warnings(result.mixture))
 
         inputs = {
             "mixture": mixture.to_dict(),

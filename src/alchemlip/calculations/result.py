@@ -29,9 +29,10 @@ class Result:
         folder: where it is.
         record: content of its ``result.json``; read if left out.
         before: whether it was finished before it was asked for.
+        outdated: what has changed in the formulas since then, a sentence each.
 
     Attributes:
-        folder, record, before: as given.
+        folder, record, before, outdated: as given.
 
     Raises:
         InputError: if there is none, or it is damaged.
@@ -43,9 +44,11 @@ class Result:
         record: Mapping[str, Any] | None = None,
         *,
         before: bool = False,
+        outdated: Sequence[str] = (),
     ) -> None:
         self.folder = Path(folder)
         self.before = before
+        self.outdated = tuple(outdated)
         self.record: Mapping[str, Any] = read_record(self.folder) if record is None else record
 
     @property

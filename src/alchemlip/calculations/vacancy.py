@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from alchemlip.runs import RunRecord
 
 STATIC_NOTE = "static"
+STATIC_ENTHALPY_NOTE = "static enthalpy"
+"""At pressure, where earlier versions noted energies."""
 VACANCY = "Vacancy"
 
 Site = Annotated[
@@ -219,8 +221,9 @@ def _at_rest(
 
     if relaxation is None:
         return {}
-    kept: dict[str, Any] | None = record.noted(STATIC_NOTE)
+    note = STATIC_ENTHALPY_NOTE if relaxation.pressure else STATIC_NOTE
+    kept: dict[str, Any] | None = record.noted(note)
     if kept is None:
         kept = static_formation_energy(mixture, site, potential, relaxation, mu)
-        record.note(STATIC_NOTE, kept)
+        record.note(note, kept)
     return kept

@@ -10,11 +10,18 @@ LATTICE = ("a_A", "b_A", "c_A")
 
 MAIN: Mapping[str, tuple[str, ...]] = {
     "energy": ("energy_eV_per_atom", "pressure_GPa"),
-    "relax": (*LATTICE, "energy_eV_per_atom"),
-    "scan": ("smallest_mixing_energy_eV_per_atom", "largest_mixing_energy_eV_per_atom"),
+    "relax": (*LATTICE, "energy_eV_per_atom", "enthalpy_eV_per_atom"),
+    "scan": (
+        "smallest_mixing_energy_eV_per_atom",
+        "largest_mixing_energy_eV_per_atom",
+        "smallest_mixing_enthalpy_eV_per_atom",
+        "largest_mixing_enthalpy_eV_per_atom",
+    ),
     "disorder": (
         "mixing_energy_eV_per_atom",
         "relaxed_mixing_energy_eV_per_atom",
+        "mixing_enthalpy_eV_per_atom",
+        "relaxed_mixing_enthalpy_eV_per_atom",
         "critical_temperature_K",
     ),
     "order": ("critical_temperature_K", "separation_temperature_K", *LATTICE),
@@ -25,7 +32,13 @@ MAIN: Mapping[str, tuple[str, ...]] = {
 }
 """Results that are drawn, by command; those of a design are named after what it was asked for."""
 
-POINTS = (*LATTICE, "mixing_energy_eV_per_atom", "relaxed_mixing_energy_eV_per_atom")
+POINTS = (
+    *LATTICE,
+    "mixing_energy_eV_per_atom",
+    "relaxed_mixing_energy_eV_per_atom",
+    "mixing_enthalpy_eV_per_atom",
+    "relaxed_mixing_enthalpy_eV_per_atom",
+)
 """Properties of single points that are drawn."""
 
 UNITS = {
@@ -101,8 +114,9 @@ def error_of(name: str, columns: Collection[str]) -> str | None:
     candidates = [f"{name}_standard_error", f"{quantity}_standard_error{ending}"]
     if quantity == "free_energy":
         candidates.append(f"standard_error{ending}")
-    if quantity.endswith("_energy"):
-        candidates.append(f"{quantity.removesuffix('_energy')}_standard_error{ending}")
+    for word in ("_energy", "_enthalpy"):
+        if quantity.endswith(word):
+            candidates.append(f"{quantity.removesuffix(word)}_standard_error{ending}")
     return next((item for item in (*candidates, f"{name}_spread") if item in columns), None)
 
 

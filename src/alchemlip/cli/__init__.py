@@ -15,7 +15,6 @@ from alchemlip import __version__
 from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.cli import (
     campaign,
-    disorder,
     doctor,
     models,
     report,
@@ -54,7 +53,6 @@ def common_options(
 
 for _name in REGISTERED:
     app.command(_name)(command_of(calculation(_name)))
-app.command("disorder")(disorder.command)
 app.add_typer(campaign.app, name="campaign")
 app.command("watch")(watch.command)
 app.command("report")(report.command)

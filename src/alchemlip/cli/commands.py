@@ -75,12 +75,13 @@ def command_of(calculation: type[Calculation]) -> Callable[..., None]:
 def run(calculation: Calculation, out: Path | None) -> None:
     """Run a calculation with its progress on the terminal, and show what it found."""
     from alchemlip.cli.progress import shown_progress
-    from alchemlip.cli.show import show_result
+    from alchemlip.cli.show import show_outdated, show_result
 
     with _telling_warnings(), shown_progress(calculation) as progress:
         result = calculation.run(out, progress)
     if result.before:
         typer.echo("Finished before; this is what it found.")
+        show_outdated(result)
     name = f"alchemlip.cli.show_{calculation.command.replace('-', '_')}"
     show: Callable[[Result], None] = show_result
     if find_spec(name) is not None:

@@ -315,6 +315,14 @@ def prepare_single_potential(
     )[0]
 
 
+def refuse_pressure(pressure: float, kept_by: str) -> None:
+    """Refuse a pressure in GPa where an option keeps the cell, on which it would act."""
+    if pressure and kept_by:
+        raise InputError(
+            f"the pressure acts on the cell, which {kept_by} keeps: leave out one of them"
+        )
+
+
 def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None) -> None:
     """Refuse, before a folder is made, what the potential cannot evaluate or relax."""
     from alchemlip.ensemble import members_of

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LINES = (
     ("energy_eV", "energy", "eV", "{:.6f}"),
     ("energy_eV_per_atom", "energy per site", "eV", "{:.6f}"),
+    ("external_pressure_GPa", "external pressure", "GPa", "{:g}"),
+    ("enthalpy_eV_per_atom", "enthalpy per site", "eV", "{:.6f}"),
     ("n_sites", "sites", "", "{}"),
     ("n_atoms", "atoms", "", "{:g}"),
     ("a_A", "a", "Å", "{:.5f}"),
@@ -61,6 +63,18 @@ def warn_unconverged(what: str) -> None:
         f"[yellow]Not converged: {what} ran out of steps; raise --max-steps, or relax --fmax and "
         "--smax.[/yellow]"
     )
+
+
+def show_outdated(result: Result) -> None:
+    """Print what has changed in the formulas since a run was finished."""
+    if result.outdated:
+        Console(stderr=True).print(
+            "[yellow]Warning: this run was finished by an earlier version, and since then "
+            f"{escape('; '.join(result.outdated))}: name a new folder (--out) to compute it "
+            "anew.[/yellow]",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def show_warnings(record: Mapping[str, Any]) -> None:

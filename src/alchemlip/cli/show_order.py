@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
+from alchemlip.disorder.level import level_of_ordering
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
@@ -29,7 +30,13 @@ def show(result: Result) -> None:
                 f"{shell['J_meV']:.2f}",
             )
     console.print(shells)
-    table = Table(title="Ordering waves, most unstable first", title_justify="left")
+    level = level_of_ordering(results)
+    table = Table(
+        title=f"Ordering waves, most unstable first ({level.name})",
+        title_justify="left",
+        caption=f"{level.errs[:1].upper()}{level.errs[1:]}.",
+        caption_justify="left",
+    )
     for column in ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"):
         table.add_column(column, justify="right")
     for wave in results["ordering_waves"]:
@@ -45,7 +52,8 @@ def show(result: Result) -> None:
     if results["size_effect"]:
         console.print(
             "Two phases side by side, each at its own lattice parameter (k = 0): mean-field T "
-            f"{results['separation_temperature_K']:.0f} K."
+            f"{results['separation_temperature_K']:.0f} K ({level.name}: {level.errs}).",
+            soft_wrap=True,
         )
     elif (
         not lowest["held_by_the_supercell"]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
+from alchemlip.disorder.level import scan_level
+from alchemlip.enthalpy import found_name, named
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
@@ -18,6 +20,16 @@ def show(result: Result) -> None:
     Console().print(
         f"{found['n_converged']} of {found['n_points']} points converged, "
         f"{found['evaluations']} evaluations."
+    )
+    key = found_name("smallest_mixing_energy_eV_per_atom", found)
+    low, high = (1e3 * found[key.replace("smallest", end)] for end in ("smallest", "largest"))
+    group = result.inputs["groups"][result.inputs["scanned_group"]]
+    level = scan_level(group["correlation"])
+    Console().print(
+        f"{named('Mixing energy', 'enthalpy' in key)} {low:+.1f} to {high:+.1f} meV/site "
+        f"({level.name}: {level.errs})",
+        highlight=False,
+        soft_wrap=True,
     )
     if found["n_converged"] < found["n_points"]:
         warn_unconverged("some points (marked in the picture)")

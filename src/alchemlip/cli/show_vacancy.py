@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alchemlip.cli.show_free_energy import show_free_energy, under_which_conditions
+from alchemlip.enthalpy import found_name
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
@@ -17,8 +18,10 @@ def show(result: Result) -> None:
     found = result.results
     which = f"{found['species']} vacancy on site {result.inputs['site']}"
     show_free_energy(result, f"{which} of {under_which_conditions(result)}")
-    if found.get("static_formation_energy_eV") is not None:
-        typer.echo(f"At rest, 0 K: {found['static_formation_energy_eV']:.6f} eV.")
+    static = found_name("static_formation_energy_eV", found)
+    if found.get(static) is not None:
+        words = ", enthalpy" if "enthalpy" in static else ""
+        typer.echo(f"At rest, 0 K{words}: {found[static]:.6f} eV.")
     two = found["two_crystals"]
     if two is not None:
         value, error = two["free_energy_eV"], two["standard_error_eV"]

@@ -45,6 +45,7 @@ class ExplicitCell:
         n_sites: lattice sites, vacancies included.
         energy_per_site: at the mixed crystal's own geometry, in eV.
         relaxed_energy_per_site: in eV; None if it was not relaxed.
+        relaxed_enthalpy_per_site: E + P V at the pressure of its relaxation, likewise.
         converged: whether the relaxation reached its limits; True without one.
         evaluations: of the potential.
         seconds: wall time of making and evaluating the cell, without its relaxation.
@@ -59,6 +60,7 @@ class ExplicitCell:
     evaluations: int
     seconds: float
     relaxation_seconds: float
+    relaxed_enthalpy_per_site: float | None = None
 
 
 def explicit_supercells(
@@ -103,15 +105,23 @@ def explicit_supercells(
             cell, forces=False, stress=False, composition_gradient=False
         ).energy
         seconds = perf_counter() - start
-        relaxed, converged, evaluations, relaxing = None, True, 1, 0.0
+        relaxed, enthalpy, converged, evaluations, relaxing = None, None, True, 1, 0.0
         if relaxation is not None:
             run = relax(cell, potential, relaxation)
-            relaxed = run.evaluation.energy / n_sites
+            relaxed, enthalpy = run.evaluation.energy / n_sites, run.enthalpy / n_sites
             converged, relaxing = run.converged, run.seconds
             evaluations += run.evaluations
         cells.append(
             ExplicitCell(
-                kind, n_sites, energy / n_sites, relaxed, converged, evaluations, seconds, relaxing
+                kind,
+                n_sites,
+                energy / n_sites,
+                relaxed,
+                converged,
+                evaluations,
+                seconds,
+                relaxing,
+                enthalpy,
             )
         )
         if on_cell is not None:

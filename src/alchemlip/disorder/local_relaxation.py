@@ -90,7 +90,7 @@ def local_relaxation(
         potential: a loaded potential; float64 is advised.
         group: name of the disordered group; may be left out if there is one.
         exact_composition: average over arrangements of the supercell's exact composition.
-        cell: also let the strain of the supercell relax.
+        cell: also let the strain of the supercell relax, at the pressure that its cell has.
         method: of the derivatives, as in `occupancy_hessian`.
         displacement: force constants by central differences of so many Angstrom, the size of the
             displacements to come, where the curvature at the ideal sites says little of them.
@@ -142,6 +142,7 @@ def local_relaxation(
         basis = SYMMETRIC_STRAINS / np.linalg.norm(SYMMETRIC_STRAINS, axis=1)[:, None]
         coupling = basis @ at_strains[:, positions]
         elastic = basis @ at_strains[:, strain] @ basis.T
+        elastic = elastic + derivatives.pressure_volume_curvature(basis)
         stiffness = np.block([[stiffness, coupling.T], [coupling, elastic]])
         pull = at_occupancies[:, strain].reshape(len(place), k, 9)
         # Strains are tensors: the sum over equivalent sites turns them.

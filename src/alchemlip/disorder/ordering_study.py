@@ -14,6 +14,7 @@ import numpy as np
 
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian, random_group
 from alchemlip.disorder.kcm import ShellOrder
+from alchemlip.disorder.level import ordering_level
 from alchemlip.disorder.ordered_structures import (
     OrderedStructure,
     ordered_energies,
@@ -30,6 +31,7 @@ from alchemlip.disorder.patterns import site_counts
 from alchemlip.disorder.random_alloy import second_order_energy
 from alchemlip.disorder.size_effect import separation_eigenvalue, size_effect
 from alchemlip.disorder.supercells import Repeats, supercell_repeats
+from alchemlip.enthalpy import pressure_volume
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
@@ -167,7 +169,9 @@ def ordering_repeats(mixture: Mixture, group: str, width: float = WIDTH) -> Repe
 def describe_ordering(study: OrderingStudy) -> dict[str, Any]:
     """Return the study as plain values whose names carry their units."""
     n = study.hessian.mixture.n_sites
+    level = ordering_level(study.relaxed, study.waves[0].separates)
     return {
+        **level.to_dict(),
         "group": study.hessian.group,
         "n_sites": n,
         "mean_field_energy_eV_per_atom": study.hessian.energy / n,
@@ -203,6 +207,21 @@ def describe_ordering(study: OrderingStudy) -> dict[str, Any]:
                 study.structures, study.energies, study.ordering_energies, strict=True
             )
         ],
+    }
+
+
+def random_enthalpy(study: OrderingStudy, pressure: float) -> dict[str, float]:
+    """Return the random alloy's enthalpy at an external pressure in GPa; nothing at none.
+
+    What orders at the given geometry has the same P V, so that energies of ordering are enthalpies.
+    """
+    if not pressure:
+        return {}
+    mixture = study.hessian.mixture
+    work = pressure_volume(mixture, pressure) / mixture.n_sites
+    return {
+        "external_pressure_GPa": pressure,
+        "random_enthalpy_eV_per_atom": study.random_energy + work,
     }
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemlip.disorder.level import mixing_level
 from alchemlip.disorder.mixing import BinaryMixing
+from alchemlip.enthalpy import found_name, named
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM
 
@@ -48,15 +50,17 @@ def plot_disorder(
         ("relaxed_mixing_energy_eV_per_atom", "with local relaxation", WARM, "D"),
     )
     axis.axhline(0.0, ls="--", color=REFERENCE, lw=1.0)
-    relaxed = all(series[-1][0] in record for record in records)
-    for key, label, colour, marker in series if relaxed else series[:-1]:
+    pressed = "mixing_enthalpy_eV_per_atom" in records[0]
+    relaxed = all(named(series[-1][0], pressed) in record for record in records)
+    for at_rest, label, colour, marker in series if relaxed else series[:-1]:
+        key = named(at_rest, pressed)
         values = 1e3 * np.array([record[key] for record in records])
         axis.plot(x[order], values[order], marker, color=colour, ms=5, label=label)
     if curve is not None:
         colour = WARM if relaxed else LINE
         axis.plot(GRID, 1e3 * curve.energy(GRID), color=colour, lw=1.4)
     _explicit(axis, x, records)
-    axis.set_ylabel("mixing energy (meV/site)")
+    axis.set_ylabel(f"{named('mixing energy', pressed)} (meV/site)")
     axis.legend(frameon=False, fontsize=8)
     if thermal and curve is not None:
         shades = np.linspace(0.35, 1.0, len(temperatures))
@@ -67,8 +71,9 @@ def plot_disorder(
                 ends = 1e3 * curve.free_energy(np.array(gap), temperature)
                 axes[1].plot(gap, ends, "o--", color=INK, ms=4, lw=1.0)
         axes[1].axhline(0.0, ls="--", color=REFERENCE, lw=1.0)
-        axes[1].set_ylabel("free energy of mixing\n(meV/site)")
+        axes[1].set_ylabel(f"{named('free energy', pressed)} of mixing\n(meV/site)")
         axes[1].legend(frameon=False, fontsize=8)
+        axes[1].set_title(mixing_level(relaxed).name, fontsize=8, color=INK)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(colors=INK, labelsize=8)
@@ -83,21 +88,21 @@ def plot_disorder(
 
 def _explicit(axis: Any, x: FloatArray, records: Sequence[Mapping[str, Any]]) -> None:
     """Draw the means of explicit supercells, measured from the same ends."""
-    for kind, label, colour in (
+    mixing, random = (
+        found_name(name, records[0])
+        for name in ("mixing_energy_eV_per_atom", "random_energy_eV_per_atom")
+    )
+    for at_rest, label, colour in (
         ("explicit_energy_eV_per_atom", "explicit supercells", INK),
         ("explicit_relaxed_energy_eV_per_atom", "explicit, relaxed", WARM),
     ):
+        kind = named(at_rest, "enthalpy" in mixing)
         shown = [index for index, record in enumerate(records) if kind in record]
         if not shown:
             continue
         # Mixing energy minus energy is minus the line between the ends.
-        values = [
-            records[i][kind]
-            + records[i]["mixing_energy_eV_per_atom"]
-            - records[i]["random_energy_eV_per_atom"]
-            for i in shown
-        ]
-        errors = [records[i][kind.replace("energy", "standard_error")] or 0.0 for i in shown]
+        values = [records[i][kind] + records[i][mixing] - records[i][random] for i in shown]
+        errors = [records[i][at_rest.replace("energy", "standard_error")] or 0.0 for i in shown]
         axis.errorbar(
             x[shown], 1e3 * np.array(values), 1e3 * np.array(errors), fmt="x", color=colour,
             ms=6, capsize=3, label=label,

@@ -3,7 +3,7 @@
     crystal = quasi_harmonic(mixture, potential, (2, 2, 2))
     crystal.free_energy(700.0), crystal.volume(700.0)               # eV and A^3 per lattice site
 
-    F(T) = min over V of [ E(V) + F_vib(V, T) ]
+    F(T) = min over V of [ E(V) + P V + F_vib(V, T) ]               (Gibbs' at a pressure P)
     F_vib = 3 kT [ <ln l>/2 - <ln m>/2 + ln(hbar / kT) ]             (per site)
 
 symbol     here
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from ase.units import GPa
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
@@ -65,6 +66,7 @@ class QuasiHarmonicCrystal:
         log_stiffness: (V,) mean of ln(eigenvalue of the force constants / (eV/A^2)).
         log_mass: mean of ln(mass / amu).
         note: why volumes that were asked for are missing; empty otherwise.
+        pressure_GPa: external; free energies are Gibbs', energies enthalpies at it.
     """
 
     volumes: FloatArray
@@ -73,6 +75,7 @@ class QuasiHarmonicCrystal:
     log_stiffness: FloatArray
     log_mass: float
     note: str = ""
+    pressure_GPa: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -80,6 +83,7 @@ class QuasiHarmonicCrystal:
         return {name: getattr(self, name).tolist() for name in arrays} | {
             "log_mass": self.log_mass,
             "note": self.note,
+            "pressure_GPa": self.pressure_GPa,
         }
 
     @classmethod
@@ -105,7 +109,7 @@ class QuasiHarmonicCrystal:
         return float(self._at(volume, temperature_K))
 
     def energy(self) -> float:
-        """Return the energy of the atoms at rest in eV, at its best volume."""
+        """Return the energy (at pressure the enthalpy) of the atoms at rest in eV."""
         return float(self._at(self.volume(0.0), 0.0))
 
     def log_stiffness_at_rest(self) -> float:
@@ -142,6 +146,7 @@ class QuasiHarmonicCrystal:
         energy, stiffness = self._fits
         reduced = (np.asarray(volume) / self.volumes[0]) ** (-2.0 / 3.0)
         value = np.asarray(energy(reduced), dtype=np.float64)
+        value = value + self.pressure_GPa * float(GPa) * np.asarray(volume)
         if temperature_K == 0.0:
             return value
         kT = thermal_energy(temperature_K)
@@ -182,17 +187,12 @@ def quasi_harmonic(
         displacement: force constants by central differences of so many Angstrom, best of the size
             of thermal motion: the curvature of a learned surface at the ideal sites themselves may
             wiggle with the volume. None: the exact curvature.
-        relaxation: of the atoms; its cell is not used, and it has no pressure.
+        relaxation: of the atoms, and the external pressure; its cell is not used.
 
     Raises:
-        InputError: if the crystal is unstable at all but a few volumes, sites may be vacant, there
-            is a pressure, or the atoms do not come to rest.
+        InputError: if the crystal is unstable at all but a few volumes, sites may be vacant, or the
+            atoms do not come to rest.
     """
-    if relaxation is not None and relaxation.pressure != 0.0:
-        raise InputError(
-            f"the quasi-harmonic volume is that at no pressure, not at {relaxation.pressure:g} "
-            "GPa: leave out the pressure, or the vibrations"
-        )
     if any(VACANCY in site for site in mixture.occupancies()):
         raise InputError(
             "sites that may be vacant have no vibrations to sum over: leave out the quasi-harmonic "
@@ -227,7 +227,13 @@ def quasi_harmonic(
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
     at, energies, gained, stiffness = np.array(found).T
     return QuasiHarmonicCrystal(
-        at, energies, gained, stiffness, float(log_masses(mixture).mean()), note
+        at,
+        energies,
+        gained,
+        stiffness,
+        float(log_masses(mixture).mean()),
+        note,
+        fixed.pressure,
     )
 
 

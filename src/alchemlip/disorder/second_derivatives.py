@@ -66,9 +66,24 @@ class SecondDerivatives:
                 self.slices[name] = slice(start, start + size)
                 start += size
         self._origin = self._graph.positions.new_zeros(start)
+        self._volume = abs(float(np.linalg.det(mixture.cell)))
         _, gradient, self.energy = self._evaluate(self._origin, twice=False)
         self.gradient: FloatArray = gradient.detach().cpu().numpy()
         self._dtype = str(potential.dtype).removeprefix("torch.")
+
+    def pressure_volume_curvature(self, basis: FloatArray) -> FloatArray:
+        """Return P d2V/de2 (M, M) in eV along symmetric strains (M, 9), P of this cell.
+
+        P is minus the mean normal stress, the external pressure of a relaxed cell: with it the
+        second derivative of the energy in the strain becomes that of the enthalpy.
+        """
+        tensors = basis.reshape(-1, 3, 3)
+        pressure = -float(np.trace(self.gradient[self.slices["strain"]].reshape(3, 3)))
+        pressure /= 3.0 * self._volume
+        traces = np.trace(tensors, axis1=1, axis2=2)
+        products = np.einsum("mxy,nyx->mn", tensors, tensors)
+        # V = V0 det(1 + e).
+        return np.asarray(pressure * self._volume * (np.outer(traces, traces) - products))
 
     def rows(
         self, indices: IntArray, method: Method = "auto", step: float | None = None

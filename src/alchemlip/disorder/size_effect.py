@@ -11,7 +11,8 @@ A                force constants of the mixed crystal
                  Solids, 1983; Cook and de Fontaine, Acta Metall. 17, 915 (1969))
 
 At k = 0 proper the crystal can also change its cell: two phases side by side, each at its own
-lattice parameter (incoherent). `SizeEffect.strain` is what that adds at k = 0 alone.
+lattice parameter (incoherent). `SizeEffect.strain` is what that adds at k = 0 alone. Under pressure
+it is the second derivative of the enthalpy: that of the elastic energy holds P d2V/de2 too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class SizeEffect:
 
     Attributes:
         correction: (M, K, M, K) in eV, at the fixed cell, to be added to the occupancy Hessian.
-        strain: (B K, B K) in eV, to be added to V(k = 0) where the cell relaxes as well.
+        strain: (B K, B K) in eV, to be added to V(k = 0) where the cell relaxes as well, at the
+            pressure that the mixture's cell has.
         softest_mode: least eigenvalue of the force constants in eV/A^2, translations left out.
     """
 
@@ -113,6 +115,8 @@ def size_effect(
     inner = (coupling @ modes) / values
     # Of strain with the atoms relaxed along.
     elastic = basis @ at_strains[:, strain] @ basis.T - inner @ (coupling @ modes).T
+    # At pressure the crystal keeps its pressure, not its volume: the enthalpy is what is least.
+    elastic = elastic + derivatives.pressure_volume_curvature(basis)
     stretch = tensions.reshape(-1, 6) - (uniform @ modes) @ inner.T
     least = float(np.linalg.eigvalsh(0.5 * (elastic + elastic.T))[0])
     if least <= 0:

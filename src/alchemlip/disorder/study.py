@@ -25,6 +25,7 @@ from alchemlip.disorder.mixing import mixing_energies
 from alchemlip.disorder.quasiharmonic import DISPLACEMENT, quasi_harmonic
 from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
+from alchemlip.enthalpy import formulas, found_name, named, pressure_volume
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
@@ -85,7 +86,7 @@ class DisorderPoint:
     Attributes:
         x: (K,) composition of the group.
         mixture: the mixed cell, as relaxed.
-        record: flat, names with units; energies per lattice site.
+        record: flat, names with units; energies per lattice site, and enthalpies at pressure.
     """
 
     x: FloatArray
@@ -166,6 +167,7 @@ def study_inputs(
         **describe_potential(potential),
         "disorder": settings.model_dump(mode="json"),
         "relaxation": relaxation.model_dump(),
+        **formulas(relaxation.pressure),
     }
 
 
@@ -215,6 +217,7 @@ def disorder_point(
         "supercell_sites": None if alloy is None else n * int(np.prod(alloy.repeats)),
         "converged": converged,
     }
+    record |= _enthalpies(mixture, relaxation.pressure, record)
     if alloy is not None and alloy.trials:
         # How the supercell was chosen.
         record["supercell_trials"] = [
@@ -225,7 +228,7 @@ def disorder_point(
             for trial in alloy.trials
         ]
     if settings.bulk_modulus:
-        fit = equation_of_state(mixture, random)
+        fit = equation_of_state(mixture, random, pressure=relaxation.pressure)
         record["equation_of_state_volume_A3"] = fit.volume
         record["bulk_modulus_GPa"] = fit.bulk_modulus
     record["seconds"] = perf_counter() - begin
@@ -237,8 +240,20 @@ def disorder_point(
     if settings.vibrations:
         record |= _quasi_harmonic(mixture, potential, settings, relaxation)
     if alloy is not None and settings.explicit:
-        record |= _explicit(mixture, potential, alloy.repeats, settings)
+        record |= _explicit(mixture, potential, alloy.repeats, settings, relaxation.pressure)
     return DisorderPoint(np.asarray(x, dtype=float), mixture, record)
+
+
+def _enthalpies(mixture: Mixture, pressure: float, record: dict[str, Any]) -> dict[str, float]:
+    """Return the enthalpies beside a record's energies; nothing at no pressure."""
+    if not pressure:
+        return {}
+    work = pressure_volume(mixture, pressure) / mixture.n_sites
+    names = ("mean_field_energy_eV_per_atom", "random_energy_eV_per_atom")
+    return {
+        "external_pressure_GPa": pressure,
+        **{named(name, pressure): record[name] + work for name in names},
+    }
 
 
 def _alloy(
@@ -305,8 +320,10 @@ def _explicit(
     potential: AlchemicalPotential,
     repeats: Repeats,
     settings: DisorderSettings,
+    pressure: float,
 ) -> dict[str, Any]:
     """Return mean and standard error of explicit supercells, with the second order for these."""
+    relaxation = EXPLICIT_RELAXATION.model_copy(update={"pressure": pressure})
     cells = explicit_supercells(
         mixture,
         potential,
@@ -314,7 +331,7 @@ def _explicit(
         settings.explicit,
         np.random.default_rng(settings.seed),
         kind=settings.explicit_kind,
-        relaxation=EXPLICIT_RELAXATION if settings.explicit_relax else None,
+        relaxation=relaxation if settings.explicit_relax else None,
     )
     begin = perf_counter()
     exact = random_alloy(
@@ -332,10 +349,13 @@ def _explicit(
         "finite_cell_random_energy_eV_per_atom": exact.random_energy / mixture.n_sites,
         "finite_cell_seconds": seconds,
     }
+    if pressure:
+        work = pressure_volume(mixture, pressure) / mixture.n_sites
+        record["explicit_enthalpy_eV_per_atom"] = record["explicit_energy_eV_per_atom"] + work
     if settings.explicit_relax:
-        relaxed = [cell.relaxed_energy_per_site for cell in cells]
+        relaxed = [cell.relaxed_enthalpy_per_site for cell in cells]
         mean, error = mean_and_error([value for value in relaxed if value is not None])
-        record["explicit_relaxed_energy_eV_per_atom"] = mean
+        record[named("explicit_relaxed_energy_eV_per_atom", pressure)] = mean
         record["explicit_relaxed_standard_error_eV_per_atom"] = None if np.isnan(error) else error
         record["explicit_relaxation_seconds"] = sum(cell.relaxation_seconds for cell in cells)
         record["explicit_unconverged"] = sum(not cell.converged for cell in cells)
@@ -343,15 +363,21 @@ def _explicit(
 
 
 def with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]:
-    """Return the points with energies above the plane of the ends, where all ends are there."""
+    """Return the points with energies above the plane of the ends, where all ends are there.
+
+    At pressure these are enthalpies: ``mixing_enthalpy_eV_per_atom`` and so on.
+    """
     x = np.array([point.x for point in points])
     ends = {int(row.argmax()) for row in x if row.max() == 1.0}
     if len(ends) < x.shape[1]:
         return list(points)
     finished = []
+    first = points[0].record
     names = {
-        "random_energy_eV_per_atom": "mixing_energy_eV_per_atom",
-        "mean_field_energy_eV_per_atom": "mean_field_mixing_energy_eV_per_atom",
+        found_name(f"{of}_energy_eV_per_atom", first): named(
+            f"{prefix}mixing_energy_eV_per_atom", float(first.get("external_pressure_GPa", 0.0))
+        )
+        for of, prefix in (("random", ""), ("mean_field", "mean_field_"))
     }
     above = {
         new: mixing_energies(x, np.array([point.record[old] for point in points]))
@@ -361,8 +387,8 @@ def with_mixing_energies(points: Sequence[DisorderPoint]) -> list[DisorderPoint]
         record = point.record | {name: float(values[index]) for name, values in above.items()}
         gained = record.get("local_relaxation_energy_eV_per_atom")
         if gained is not None:
-            record["relaxed_mixing_energy_eV_per_atom"] = (
-                record["mixing_energy_eV_per_atom"] + gained
-            )
+            # At the fixed cell, so that P V is that of the mean-field crystal.
+            key = found_name("mixing_energy_eV_per_atom", record)
+            record[f"relaxed_{key}"] = record[key] + gained
         finished.append(DisorderPoint(point.x, point.mixture, record))
     return finished

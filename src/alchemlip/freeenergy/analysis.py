@@ -231,6 +231,29 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     return content
 
 
+def check_one_pressure(folders: Sequence[str | Path]) -> None:
+    """Refuse to compare free energies at different pressures.
+
+    Args:
+        folders: of finished runs; those at constant volume have no pressure, and are left out.
+
+    Raises:
+        InputError: naming two runs that differ.
+    """
+    first: tuple[str | Path, float] | None = None
+    for folder in folders:
+        pressure = read_results(folder)["results"].get("pressure_GPa")
+        if pressure is None:
+            continue
+        if first is not None and abs(pressure - first[1]) > 1e-9:
+            raise InputError(
+                f"the runs in {str(first[0])!r} ({first[1]:g} GPa) and {str(folder)!r} "
+                f"({pressure:g} GPa) differ in pressure, so that their Gibbs energies do not "
+                "compare: name runs at one pressure"
+            )
+        first = first or (folder, float(pressure))
+
+
 def phase_of(name: str, folders: Sequence[str | Path]) -> FreeEnergyPoints:
     """Return the free energies of one phase from the results folders of its runs.
 

@@ -86,7 +86,7 @@ def static_formation_energy(
     settings: RelaxationSettings,
     mu: ChemicalPotential | None = None,
 ) -> dict[str, Any]:
-    """Return the formation energy of a vacancy at rest at 0 K, as a flat record.
+    """Return the formation energy of a vacancy at rest at 0 K, at pressure its enthalpy.
 
     Args:
         mixture: the crystal with the atom.
@@ -98,22 +98,27 @@ def static_formation_energy(
     Returns:
         ``static_formation_energy_eV`` (None for a compound without mu),
         ``static_removal_energy_eV``, E(N-1) - E(N), and its relaxation,
-        ``static_relaxation_energy_eV``.
+        ``static_relaxation_energy_eV``; at pressure these are enthalpies E + P V, and the names say
+        ``enthalpy``.
     """
+    from alchemlip.enthalpy import named, pressure_volume
+
     perfect, vacant = relaxed_crystals(mixture, site, potential, settings)
     unrelaxed = potential.evaluate(
         without_site(perfect.mixture, site), forces=False, stress=False, composition_gradient=False
     )
-    removal = vacant.evaluation.energy - perfect.evaluation.energy
+    removal = vacant.enthalpy - perfect.enthalpy
+    before = unrelaxed.energy + pressure_volume(perfect.mixture, settings.pressure)
     if element_of(mixture) is not None:
-        reference: float | None = perfect.evaluation.energy / mixture.n_sites
+        reference: float | None = perfect.enthalpy / mixture.n_sites
     else:
         reference = None if mu is None else mu.value_eV
-    return {
+    found = {
         "static_formation_energy_eV": None if reference is None else removal + reference,
         "static_removal_energy_eV": removal,
-        "static_relaxation_energy_eV": vacant.evaluation.energy - unrelaxed.energy,
+        "static_relaxation_energy_eV": vacant.enthalpy - before,
     }
+    return {named(name, settings.pressure): value for name, value in found.items()}
 
 
 def formation_from_crystals(

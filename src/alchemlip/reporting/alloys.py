@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.disorder.level import Level, level_of_disorder, level_of_ordering, mixing_level
+from alchemlip.enthalpy import external_pressure, found_name, named
 from alchemlip.reporting.content import (
     Figure,
     Findings,
@@ -23,6 +25,7 @@ ENERGIES = (
     ("mixing_energy_eV_per_atom", "random alloy"),
     ("relaxed_mixing_energy_eV_per_atom", "with local relaxation"),
 )
+"""By their names at no pressure; at pressure they are enthalpies."""
 GRID = np.linspace(0.0, 1.0, 101)
 LONGEST_PAIR_A = 9.0
 
@@ -34,13 +37,16 @@ def disorder_findings(run: RunFiles) -> Findings:
     if not records:
         return Findings()
     results, warnings = run.results, []
+    mixing, vibrating = _mixing_words(records[0]), mixing_level(relaxed=True, vibrations=True)
+    pressure = external_pressure(run.inputs)
     failed = sum(not record.get("converged", True) for record in records)
     if failed:
         warnings.append(f"{failed} of {len(records)} cells did not relax to the limits.")
     notes = dict.fromkeys(record.get("local_relaxation_note") for record in records)
     warnings += [f"No local relaxation somewhere: {note}." for note in notes if note]
     warnings += _vibration_warnings(records, results)
-    key = ENERGIES[2][0] if all(ENERGIES[2][0] in record for record in records) else ENERGIES[1][0]
+    random, relaxed = (found_name(key, records[0]) for key, _ in ENERGIES[1:])
+    key = relaxed if all(relaxed in record for record in records) else random
     quantities = []
     if all(key in record for record in records):
         energies = 1e3 * np.array([record[key] for record in records])
@@ -48,16 +54,18 @@ def disorder_findings(run: RunFiles) -> Findings:
         where = ", ".join(f"{label} {w:.3g}" for label, w in zip(labels, x[at], strict=True))
         value = rounded(float(energies[at]), digits=2)[0]
         value = value if value.startswith("−") else f"+{value}"
-        kind = "with local relaxation" if key == ENERGIES[2][0] else "at fixed lattice sites"
-        note = f"Random alloy {kind}; the largest in size, at {where}."
-        quantities.append(Quantity("Mixing energy", value, "meV/site", note=note))
+        kind = "with local relaxation" if key == relaxed else "at fixed lattice sites"
+        note = f"Random alloy {kind}, at rest; the largest in size, at {where}."
+        quantities.append(Quantity(mixing, value, "meV/site", note=note))
+    at_rest = level_of_disorder(results)
     if results.get("critical_temperature_K"):
         quantities.append(
             Quantity(
-                "Mixes at every composition above",
+                f"Mixes at every composition above ({at_rest.name})",
                 f"{results['critical_temperature_K']:.0f}",
                 "K",
-                note=f"Critical point at x = {results['critical_composition']:.3f}; ideal entropy.",
+                note=f"Critical point at x = {results['critical_composition']:.3f}; "
+                f"{at_rest.errs}.",
             )
         )
     if results.get("harmonic_critical_temperature_K"):
@@ -67,27 +75,35 @@ def disorder_findings(run: RunFiles) -> Findings:
                 f"{results['harmonic_critical_temperature_K']:.0f}",
                 "K",
                 note=f"Critical point at x = {results['harmonic_critical_composition']:.3f}; "
-                "harmonic, at the volumes of least energy.",
+                f"harmonic, at the volumes of least energy; {vibrating.name}: {vibrating.errs}.",
             )
         )
     total = len(run.inputs["compositions"])
     quantities.append(Quantity("Compositions", f"{len(records)} of {total}"))
     if len(labels) == 2:
-        figures = [_mixing_figure(x[:, 1], labels, records, results), *_thermal(labels, results)]
+        figures = [
+            _mixing_figure(x[:, 1], labels, records, results, mixing),
+            *_thermal(labels, results, at_rest),
+        ]
     elif all(key in record for record in records):
         values = 1e3 * np.array([record[key] for record in records])
         traces, layout = ternary(x, values, labels, "meV/site", [False] * len(records))
         rows = [(*row, value) for row, value in zip(x.tolist(), values.tolist(), strict=True)]
-        table = table_of("Mixing energy", (*labels, "mixing energy (meV/site)"), rows)
-        told = span_of("The mixing energy", values, "meV/site")
-        figures = [Figure("mixing", "Mixing energy", told, traces, layout, table, height=440)]
+        table = table_of(mixing, (*labels, f"{mixing.lower()} (meV/site)"), rows)
+        told = span_of(f"The {mixing.lower()}", values, "meV/site")
+        figures = [Figure("mixing", mixing, told, traces, layout, table, height=440)]
     else:
         figures = []
     sections = (
-        Section("Energy of mixing", figures=tuple(figures)),
+        Section(f"{named('energy', pressure).capitalize()} of mixing", figures=tuple(figures)),
         Section("The cells behind it", tables=(_cells(labels, x, records),)),
     )
     return Findings(tuple(quantities), tuple(warnings), sections)
+
+
+def _mixing_words(record: Mapping[str, Any]) -> str:
+    """Return what the mixing energy of a record is called: ``Mixing energy`` or ``enthalpy``."""
+    return named("Mixing energy", float("mixing_enthalpy_eV_per_atom" in record))
 
 
 def _vibration_warnings(
@@ -127,17 +143,19 @@ def _mixing_figure(
     labels: Sequence[str],
     records: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
+    mixing: str,
 ) -> Figure:
     from alchemlip.disorder.mixing import BinaryMixing
 
     traces, told, columns = [], [], ["x"]
     rows: list[list[Any]] = [[value] for value in x.tolist()]
-    for number, (key, name) in enumerate(ENERGIES):
+    for number, (at_rest, name) in enumerate(ENERGIES):
+        key = found_name(at_rest, records[0])
         if not all(key in record for record in records):
             continue
         values = 1e3 * np.array([record[key] for record in records])
         traces.append(series(x, values, name, number, mode="markers"))
-        told.append(span_of(f"The mixing energy ({name})", values, "meV/site"))
+        told.append(span_of(f"The {mixing.lower()} ({name})", values, "meV/site"))
         columns.append(f"{name} (meV/site)")
         rows = [[*row, value] for row, value in zip(rows, values.tolist(), strict=True)]
     coefficients = results.get("redlich_kister_eV_per_atom")
@@ -147,46 +165,52 @@ def _mixing_figure(
         traces.append(series(GRID, curve, "smooth curve", number, mode="lines"))
     return Figure(
         "mixing",
-        "Mixing energy",
+        mixing,
         " ".join(told) or "The pure ends are not there yet.",
         tuple(traces),
         axes(
             f"x, from {labels[0]} (0) to {labels[1]} (1)",
-            "mixing energy (meV/site)",
+            f"{mixing.lower()} (meV/site)",
             shapes=[level()],
         ),
-        table_of("Mixing energy", columns, rows),
+        table_of(mixing, columns, rows),
     )
 
 
-def _thermal(labels: Sequence[str], results: Mapping[str, Any]) -> list[Figure]:
+def _thermal(labels: Sequence[str], results: Mapping[str, Any], at: Level) -> list[Figure]:
     entries = results.get("at_temperature") or []
     if not entries:
         return []
     traces, told, rows = [], [], []
     for number, entry in enumerate(entries):
-        free = 1e3 * np.array(entry["free_energy_of_mixing_eV_per_atom"])
+        key = found_name("free_energy_of_mixing_eV_per_atom", entry)
+        free = 1e3 * np.array(entry[key])
         name = f"{entry['temperature_K']:g} K"
         traces.append(series(entry["x"], free, name, number))
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"])
-        told.append(f"At {name} the miscibility gap is {gaps or 'none'}.")
+        told.append(f"At {name} the miscibility gap is {gaps or 'none'} ({at.name}).")
         spinodal = entry["spinodal"]
         rows += [(name, a, b, "miscibility gap") for a, b in entry["miscibility_gaps"]]
         if spinodal:
             flat = np.ravel(np.array(spinodal, dtype=float)).tolist()
             rows += [(name, a, b, "spinodal") for a, b in zip(flat[::2], flat[1::2], strict=False)]
+    words = named("free energy of mixing", float(key.startswith("gibbs")))
     return [
         Figure(
             "free-energy",
-            "Free energy of mixing",
-            " ".join(told),
+            f"{words[:1].upper()}{words[1:]} ({at.name})",
+            f"{' '.join(told)} {at.errs[:1].upper()}{at.errs[1:]}.",
             tuple(traces),
             axes(
                 f"x, from {labels[0]} (0) to {labels[1]} (1)",
-                "free energy of mixing (meV/site)",
+                f"{words} (meV/site)",
                 shapes=[level()],
             ),
-            table_of("Where the alloy separates", ("temperature", "from x", "to x", "what"), rows)
+            table_of(
+                f"Where the alloy separates ({at.name})",
+                ("temperature", "from x", "to x", "what"),
+                rows,
+            )
             if rows
             else None,
         )
@@ -233,15 +257,15 @@ def order_findings(run: RunFiles) -> Findings:
     waves = results["ordering_waves"]
     quantities = []
     if results.get("critical_temperature_K") is not None:
-        first = waves[0]
+        first, at = waves[0], level_of_ordering(results)
         point = first["label"] or "k = " + " ".join(f"{k:.3f}" for k in first["k"])
         verb = "separates" if first["phase_separation"] else "orders"
         quantities.append(
             Quantity(
-                f"Mean-field temperature below which it {verb}",
+                f"Temperature below which it {verb} ({at.name})",
                 f"{results['critical_temperature_K']:.0f}",
                 "K",
-                note=f"By the waves of {point}; mean field puts it too high.",
+                note=f"By the waves of {point}; {at.errs}.",
             )
         )
     structures = results["ordered_structures"]
@@ -277,7 +301,7 @@ def order_findings(run: RunFiles) -> Findings:
             "Ordering waves",
             tables=(
                 table_of(
-                    "Most unstable first",
+                    f"Most unstable first ({level_of_ordering(results).name})",
                     ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"),
                     wave_rows,
                 ),

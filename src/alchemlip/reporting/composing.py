@@ -79,6 +79,10 @@ def content_of(folder: Path) -> ReportContent:
         findings = _unknown(run)
         told = f"Only plain values can be shown; {type(error).__name__}: {error}."
         findings = replace(findings, warnings=(told,))
+    noted = [
+        f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in run.record.get("warnings") or ()
+    ]
+    findings = replace(findings, warnings=(*findings.warnings, *noted, *_outdated(run)))
     structure, words, problem = _structure(run)
     if problem:
         findings = replace(findings, warnings=(*findings.warnings, problem))
@@ -94,6 +98,23 @@ def content_of(folder: Path) -> ReportContent:
         subtitle=_subtitle(run),
         command_line=command_line(run.record),
         reproduction=_reproduction(run),
+    )
+
+
+def _outdated(run: RunFiles) -> tuple[str, ...]:
+    """Return what an earlier version got wrong under pressure."""
+    from alchemlip.enthalpy import FORMULA, external_pressure
+    from alchemlip.results import FORMULAS
+
+    pressure = external_pressure(run.inputs)
+    known = run.command == "order" and not run.inputs.get("size_effect")
+    if run.command not in ("scan", "disorder", "order") or not pressure or known:
+        return ()
+    if FORMULA in run.inputs.get(FORMULAS, ()):
+        return ()
+    return (
+        f"This run is of an earlier version, which left P V out of mixing energies at {pressure:g} "
+        "GPa, and out of gaps and temperatures that follow from them: compute it anew.",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from alchemlip.enthalpy import found_name, named
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.overlap import overlap_warning
 from alchemlip.reporting.content import (
@@ -106,9 +107,11 @@ def _quantities(run: RunFiles, results: Mapping[str, Any]) -> list[Quantity]:
             least, most = (power_of_ten(math.log10(limit)) for limit in limits)
             note = f"95 % interval {least} to {most}."
         found.append(Quantity("Vacancies in equilibrium", share, "per site", note=note))
-    if results.get("static_formation_energy_eV") is not None:
-        static = rounded(results["static_formation_energy_eV"])[0]
-        found.append(Quantity("Formation energy at rest, 0 K", static, "eV"))
+    key = found_name("static_formation_energy_eV", results)
+    if results.get(key) is not None:
+        static = rounded(results[key])[0]
+        label = named("Formation energy at rest, 0 K", "enthalpy" in key)
+        found.append(Quantity(label, static, "eV"))
     two = results.get("two_crystals")
     if two:
         by_two = rounded(two["free_energy_eV"], two.get("standard_error_eV"))

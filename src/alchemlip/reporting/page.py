@@ -15,7 +15,7 @@ from alchemlip.errors import InputError
 from alchemlip.reporting.content import Figure, ReportContent, Table
 from alchemlip.results import now, write_atomically
 
-MARKS = {"finished": "✓", "running": "…", "failed": "✕", "interrupted": "‖"}
+MARKS = {"finished": "■", "running": "…", "failed": "✕", "interrupted": "‖"}
 
 
 def write_report(folder: str | Path, file: str | Path | None = None) -> Path:

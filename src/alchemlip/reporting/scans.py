@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.disorder.level import Level, scan_level
+from alchemlip.enthalpy import found_name, named
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import lattice_parameters
 from alchemlip.reporting.content import (
@@ -33,6 +35,7 @@ def scan_findings(run: RunFiles) -> Findings:
         [[record["composition"][f"{name}:{label}"] for label in labels] for record in records]
     )
     open_points = [not record.get("converged", True) for record in records]
+    at = scan_level(str(inputs["groups"][name]["correlation"]))
     warnings = []
     if any(open_points):
         warnings.append(
@@ -40,7 +43,7 @@ def scan_findings(run: RunFiles) -> Findings:
             "--max-steps, or relax --fmax and --smax."
         )
     quantities = [
-        *_extremes(x, labels, records),
+        *_extremes(x, labels, records, at),
         Quantity(
             "Compositions", f"{len(records)} of {total}" if total > len(records) else str(total)
         ),
@@ -54,7 +57,7 @@ def scan_findings(run: RunFiles) -> Findings:
     rows = [
         (
             *weights,
-            record["energy_eV_per_atom"],
+            record[found_name("energy_eV_per_atom", record)],
             record.get("max_force_eV_per_A"),
             record.get("max_stress_deviation_GPa"),
             record.get("steps"),
@@ -64,7 +67,7 @@ def scan_findings(run: RunFiles) -> Findings:
     ]
     columns = (
         *(f"x({label})" for label in labels),
-        "energy (eV/site)",
+        f"{named('energy', 'enthalpy_eV_per_atom' in records[0])} (eV/site)",
         "largest force (eV/Å)",
         "stress deviation (GPa)",
         "steps",
@@ -97,24 +100,32 @@ def _scan_records(
 
 
 def _extremes(
-    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]]
+    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]], level: Level
 ) -> list[Quantity]:
     """Return the mixing energy that is farthest from 0, and the range of the lattice."""
     found = []
-    if all("mixing_energy_eV_per_atom" in record for record in records):
-        energies = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
+    key, mixing = _mixing(records)
+    if all(key in record for record in records):
+        energies = 1e3 * np.array([record[key] for record in records])
         at = int(np.abs(energies).argmax())
-        spread = records[at].get("mixing_energy_eV_per_atom_spread")
+        spread = records[at].get(f"{key}_spread")
         value, error = rounded(float(energies[at]), None if spread is None else 1e3 * spread, 2)
         value = value if value.startswith("−") else f"+{value}"
         where = ", ".join(f"{label} {w:.3g}" for label, w in zip(labels, x[at], strict=True))
         note = f"The largest in size, at {where}; above the line between the pure ends."
         if len(labels) > 2:
             note = note.replace("line", "plane")
-        found.append(Quantity("Mixing energy", value, "meV/site", error, note))
+        note = f"{note} {level.errs[:1].upper()}{level.errs[1:]}."
+        found.append(Quantity(f"{mixing} ({level.name})", value, "meV/site", error, note))
     for name, values in lattice_parameters(records).items():
         found.append(Quantity(name, f"{values.min():.4f} to {values.max():.4f}", "Å"))
     return found
+
+
+def _mixing(records: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return name and words of the mixing energy, at pressure of the mixing enthalpy."""
+    key = found_name("mixing_energy_eV_per_atom", records[0])
+    return key, named("Mixing energy", "enthalpy" in key)
 
 
 def _line_figures(
@@ -127,27 +138,27 @@ def _line_figures(
     along, hollow = x[order], [open_points[i] for i in order]
     title_x = f"x, from {labels[0]} (0) to {labels[1]} (1)"
     figures = []
-    if all("mixing_energy_eV_per_atom" in record for record in records):
-        key = "mixing_energy_eV_per_atom"
+    key, mixing = _mixing(records)
+    if all(key in record for record in records):
         energy = 1e3 * np.array([records[i][key] for i in order])
         figures.append(
             Figure(
                 "mixing",
-                "Mixing energy",
-                span_of("The mixing energy", energy, "meV/site"),
+                mixing,
+                span_of(f"The {mixing.lower()}", energy, "meV/site"),
                 (
                     series(
                         along,
                         energy,
-                        "mixing energy",
+                        mixing.lower(),
                         error=_spreads(records, order, key, 1e3),
                         hollow=hollow,
                     ),
                 ),
-                axes(title_x, "mixing energy (meV/site)", shapes=[level()]),
+                axes(title_x, f"{mixing.lower()} (meV/site)", shapes=[level()]),
                 table_of(
-                    "Mixing energy",
-                    ("x", "mixing energy (meV/site)"),
+                    mixing,
+                    ("x", f"{mixing.lower()} (meV/site)"),
                     list(zip(along.tolist(), energy.tolist(), strict=True)),
                 ),
                 height=340,
@@ -198,9 +209,10 @@ def _triangle_figures(
     open_points: Sequence[bool],
 ) -> list[Figure]:
     quantities: list[tuple[str, str, str, FloatArray]] = []
-    if all("mixing_energy_eV_per_atom" in record for record in records):
-        energy = 1e3 * np.array([record["mixing_energy_eV_per_atom"] for record in records])
-        quantities.append(("mixing", "Mixing energy", "meV/site", energy))
+    key, mixing = _mixing(records)
+    if all(key in record for record in records):
+        energy = 1e3 * np.array([record[key] for record in records])
+        quantities.append(("mixing", mixing, "meV/site", energy))
     lattice = lattice_parameters(records)
     if len(lattice) == 1:
         name, values = next(iter(lattice.items()))

@@ -20,6 +20,8 @@ from alchemlip.reporting.figures import axes, series, span_of
 from alchemlip.reporting.reading import RunFiles
 
 MEASURES = (
+    ("enthalpy_eV_per_atom", "Enthalpy", "eV/site", ".6f"),
+    ("external_pressure_GPa", "External pressure", "GPa", "g"),
     ("max_force_eV_per_A", "Largest force", "eV/Å", ".2e"),
     ("max_stress_deviation_GPa", "Largest stress deviation", "GPa", ".2e"),
     ("pressure_GPa", "Pressure", "GPa", ".4f"),
