@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from alchemlip.campaigns.evaluation_cost import measured_evaluation, parsed_options
-from alchemlip.cli.freeenergy import watching_progress
 
 from alchemlip.campaigns.commands import run_arguments
 from alchemlip.campaigns.cost import measured_costs
@@ -17,6 +16,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done
 from alchemlip.campaigns.table import run_state
 from alchemlip.campaigns.worker import run_command
+from alchemlip.cli.freeenergy import watching_progress
 from alchemlip.results import POINTS
 from campaign_runs import cheap_runs, cli, runs_of
 from pair_models import pair_potential
