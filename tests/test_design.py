@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
 from alchemlip.composition_constraints import CompositionConstraints
 from alchemlip.design import Goal, design
+from alchemlip.design_check import rounded
 from alchemlip.design_map import pareto_front, property_map
 from alchemlip.design_plots import plot_map
 from alchemlip.properties import energy, lattice_parameter, property_of
@@ -178,3 +180,49 @@ def test_pareto_front(potential: AlchemicalPotential) -> None:
     assert np.all(np.diff(lowest) > 0.0)
     with pytest.raises(InputError, match="two such goals"):
         pareto_front(mixture, potential, Goal(A, "target", 5.9), Goal(A, "maximise"))
+
+
+def yttria(y: float) -> tuple[Mixture, CompositionConstraints]:
+    """Charge-balanced (Ce,Y)(O,Va)2."""
+    atoms = bulk("CeO2", "fluorite", 5.41)
+    spec = {"Ce": {"Ce": 1 - y, "Y": y}, "O": {"O": 1 - y / 4, "Va": y / 4}}
+    mixture = Mixture.from_elements(atoms, spec)
+    limits = CompositionConstraints(mixture).charge_balanced({"Ce": 4, "Y": 3, "O": -2})
+    assert limits.violation(mixture.composition) < 1e-12
+    return mixture, limits
+
+
+@pytest.mark.parametrize("repeats", [(2, 2, 1), (3, 2, 1), (3, 3, 1), (5, 2, 1), (3, 3, 3)])
+def test_whole_atoms_meet_the_constraints(repeats: tuple[int, int, int]) -> None:
+    """The nearest of all neutral counts; group by group (2, 2, 1) would be charged."""
+    mixture, limits = yttria(0.23)
+    found = rounded(mixture, repeats, limits)
+    assert limits.violation(found.composition) < 1e-9
+    cells = int(np.prod(repeats))
+    sites = np.array([cells, cells, 2 * cells, 2 * cells])
+
+    def away(x: np.ndarray) -> float:
+        return float((np.abs(x - mixture.composition) * sites).sum())
+
+    neutral = [
+        away(np.array([cells - 2 * n, 2 * n, 2 * cells - n, n]) / sites)
+        for n in range(cells // 2 + 1)
+    ]
+    assert away(found.composition) == pytest.approx(min(neutral), abs=1e-9)
+    counts = found.composition * sites
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
+    if repeats == (2, 2, 1):
+        assert limits.violation(rounded(mixture, repeats).composition) > 0.1
+
+
+def test_a_supercell_without_whole_atoms_names_one_that_has() -> None:
+    mixture, limits = yttria(0.23)
+    limits = limits.bounded("Ce:Y", 0.2, 0.3)
+    # Two yttrium atoms a vacancy: 2 of 7 cells are the first within.
+    with pytest.raises(
+        InputError, match=r"2,2,1 holds no whole atoms.*smallest that does has 7 ce"
+    ):
+        rounded(mixture, (2, 2, 1), limits)
+    assert rounded(mixture, (1, 1, 7), limits).group("Ce").composition[1] == pytest.approx(2 / 7)
+    with pytest.raises(InputError, match="none of up to 256 cells"):
+        rounded(mixture, (2, 2, 1), limits.bounded("Ce:Y", 0.2311111, 0.2311111))

@@ -87,11 +87,16 @@ def test_bad_input(cli: Cli) -> None:  # noqa: F811
     refused("--at 1.5 cannot be used: give a number above 0, below 1", *mix, "--at", "1.5")
     refused("of two species", "--mix", "Na=Na,K,Rb", "--at", "0.5")
     refused("of two species", "--mix", "Na=Na,K,Rb", "--temperature", "300")
-    refused("-3 K does not exist", *mix, "--temperature", "-3")
+    refused("--temperature -3 cannot be used: give a number from 0", *mix, "--temperature", "-3")
     refused("write three repeats", *mix, "--supercell", "2,2")
-    refused("geometry cannot be 'best'", *mix, "--geometry", "best")
-    refused("order cannot be 'third'", *mix, "--order", "third")
-    refused("explicit cannot be -1", *mix, "--explicit", "-1")
+    refused(
+        "--geometry best cannot be used: give mean-field, random or as-given",
+        *mix,
+        "--geometry",
+        "best",
+    )
+    refused("--order third cannot be used: give second or single_site", *mix, "--order", "third")
+    refused("--explicit -1 cannot be used: give a whole number from 0", *mix, "--explicit", "-1")
     assert not list(Path().glob("disorder-*"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,20 @@ def test_tied_sites_draw_once() -> None:
     assert ideal_mixing_free_energy(free, T) == pytest.approx(-4.0 * kT * np.log(2.0), rel=1e-12)
     with pytest.raises(InputError, match="short-range order"):
         ideal_mixing_free_energy(free.with_short_range_order("Cu", [3.2], {("Cu", "Au"): [0.1]}), T)
+
+
+@pytest.mark.parametrize(
+    ("cell", "pressed", "kind"),
+    [("fixed", 0.0, "Helmholtz"), ("fixed", 0.1, "Gibbs"), ("volume", 0.0, "Gibbs")],
+)
+def test_a_sum_with_pressure_is_no_helmholtz_energy(cell: str, pressed: float, kind: str) -> None:
+    from alchemlip.reporting.freeenergies import _quantities
+
+    results = {
+        "free_energy_eV_per_atom": -1.0,
+        "standard_error_eV_per_atom": 0.01,
+        "terms": {"work": -1.0 - pressed, "pressure_volume": pressed},
+        "method": "BAR",
+    }
+    run = SimpleNamespace(inputs={"dynamics": {"cell": cell}}, command="frenkel-ladd")
+    assert _quantities(run, results)[0].label.startswith(kind)  # type: ignore[arg-type]

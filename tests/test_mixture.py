@@ -1008,13 +1008,3 @@ def test_json_file_is_exact(tmp_path: Path) -> None:
     mixture = Mixture.from_elements(atoms, {"Na": "Na0.3K0.7"}, correlation="concerted")
     write_structure(mixture, tmp_path / "a.json")
     assert read_structure(tmp_path / "a.json").to_dict() == mixture.to_dict()
-
-
-def test_constraints_in_a_file_are_not_dropped_in_silence(tmp_path: Path) -> None:
-    from ase.constraints import FixAtoms
-
-    atoms = bulk("NaCl", "rocksalt", 5.7)
-    atoms.set_constraint(FixAtoms([0]))
-    atoms.write(tmp_path / "POSCAR")
-    with pytest.warns(UserWarning, match="constraints"):
-        read_structure(tmp_path / "POSCAR")

@@ -1,7 +1,7 @@
 """Every option of every command is fed what no person means: it is inside its range, or refused.
 
-Refused means exit code 2, one sentence, nothing written. The potential is never loaded: whoever gets
-that far has passed all checks of single options.
+Refused means exit code 2, one sentence, nothing written. The potential is never loaded: whoever
+gets that far has passed all checks of single options.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.units import kB
 
@@ -19,11 +20,13 @@ from alchemlip.disorder.ordering import (
     covariance_root,
     lowest_interpolated_wave,
     ordering_waves,
+    stability_branches,
 )
 from alchemlip.disorder.pair_interactions import (
     PairInteractions,
     pair_interactions,
 )
+from alchemlip.disorder.size_effect import separation_eigenvalue
 from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
 from exchange_models import PairModel, alloy, exchange
@@ -234,3 +237,48 @@ def test_refused_inputs() -> None:
     pure = alloy(bulk("Cu", "sc", a=3.0).repeat(2), {"Cu": 1.0, "Au": 0.0})
     with pytest.raises(InputError, match="nothing orders"):
         ordering_waves(pair_interactions(model.hessian(pure, "Cu")))
+
+
+def test_kcm_knows_the_waves_of_the_supercell() -> None:
+    """A triangular lattice orders at K = (1/3, 1/3, 0), which a mesh of 16 points does not hold."""
+    layer = Atoms("Cu", cell=[3.0, 3.0, 12.0, 90, 90, 120], pbc=True)
+    mixture = alloy(layer.repeat((3, 3, 1)), {"Cu": 0.5, "Au": 0.5})
+    model = pair_interactions(exchange((3.0, J)).hessian(mixture, "Cu"))
+    first = ordering_waves(model)[0]
+    assert first.critical_temperature == pytest.approx(0.25 * 3 * J / kB)
+    below = 0.999 * first.critical_temperature
+    for function in (short_range_order, lambda *given: binary_alpha(*given, first.star)):
+        with pytest.raises(InputError, match="above the mean-field transition at 435 K"):
+            function(model, below)
+    assert (binary_alpha(model, 1.001 * first.critical_temperature, first.star) > 100.0).all()
+
+
+def test_alpha_of_a_wave_that_orders_first() -> None:
+    """Between the waves of mesh and supercell V(k) may be lower still."""
+    model = interactions("sc", 0.5, (1.0, J), (2.0, 0.8 * J), repeat=4)
+    lowest = lowest_interpolated_wave(model, density=40)
+    known = max(
+        -stability_branches(model, waves).min() / kB
+        for waves in (zone_mesh(2), model.lattice.commensurate_waves())
+    )
+    assert lowest.critical_temperature > 1.02 * known
+    with pytest.raises(InputError, match=r"the interpolated V.k. orders by the wave"):
+        binary_alpha(model, 1.01 * known, lowest.star, mesh=2)
+
+
+def test_phase_separation_that_costs_energy() -> None:
+    """c(1-c) V(0) > 0 of unlike neighbours: the null mode of equal changes is no wave."""
+    model = interactions("bcc", 0.25, (NEAR["bcc"], J))
+    assert separation_eigenvalue(model) == pytest.approx(0.25 * 0.75 * 8 * J, rel=1e-12)
+    attracting = interactions("bcc", 0.25, (NEAR["bcc"], -J))
+    assert separation_eigenvalue(attracting) == pytest.approx(-0.25 * 0.75 * 8 * J, rel=1e-12)
+
+
+def test_sites_that_differ_have_no_transition() -> None:
+    """The middle one of three sites has two neighbours, the others one."""
+    atoms = Atoms("Cu3", [[0, 0, 0], [0, 0, 3], [0, 0, 6]], cell=[20, 20, 10], pbc=True)
+    mixture = alloy(atoms.repeat((1, 1, 4)), {"Cu": 0.75, "Au": 0.25})
+    model = pair_interactions(exchange((3.0, J)).hessian(mixture, "Cu"))
+    for function in (ordering_waves, lowest_interpolated_wave, lambda m: short_range_order(m, 1e4)):
+        with pytest.raises(InputError, match="not equivalent"):
+            function(model)

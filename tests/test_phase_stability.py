@@ -78,6 +78,41 @@ def test_curves_follow_gibbs_helmholtz(
     assert np.abs(curve_of(phase, at) - free_energy(at)).max() < tolerance
 
 
+@pytest.mark.parametrize("enthalpies", [True, False])
+def test_the_error_of_the_interpolation_is_told(enthalpies: bool) -> None:
+    """Precise values of a heat capacity that changes: the curve is off by more than its ±."""
+    given = np.array([200.0, 350.0, 500.0])
+    at = np.linspace(200.0, 500.0, 61)
+
+    def free_energy(temperature_K: np.ndarray) -> np.ndarray:
+        return harmonic(-3.0, 5.0, temperature_K)[0] - 3e-8 * temperature_K**2
+
+    enthalpy = harmonic(-3.0, 5.0, given)[1] + 3e-8 * given**2
+    phase = FreeEnergyPoints(
+        "phase", given, free_energy(given), np.full(3, 1e-7), enthalpy if enthalpies else None
+    )
+    (curve,) = free_energy_curves([phase], at, np.random.default_rng(2))
+    off = np.abs(curve.free_energy_eV - free_energy(at))
+    assert off.max() > 3 * curve.standard_error_eV.max()
+    allowed = curve.interpolation_error_eV + 4 * curve.standard_error_eV + 1e-6
+    assert (off < allowed).all()
+    assert curve.interpolation_error_eV < 20 * off.max()
+    rows = stability_table([curve])
+    assert rows[20]["phase_interpolation_error_eV_per_atom"] == curve.interpolation_error_eV
+
+
+def test_a_constant_heat_capacity_has_an_unknown_error() -> None:
+    phases = [points(name, -3.0, 5.0, np.array([300.0])) for name in ("a", "b")]
+    (curve, _) = free_energy_curves(phases, np.array([250.0, 350.0]), np.random.default_rng(0))
+    assert np.isnan(curve.interpolation_error_eV)
+    crossing = find_crossing(
+        points("a", -3.0, 5.0, np.array([300.0])),
+        points("b", -3.01, 6.0, np.array([300.0])),
+        np.random.default_rng(0),
+    )
+    assert "the error of a constant heat capacity is not in it" in crossing.sentence()
+
+
 def test_one_point_goes_along_its_enthalpy() -> None:
     at = np.array([250.0, 300.0, 350.0])
     phase = points("phase", -3.0, 5.0, np.array([300.0]))

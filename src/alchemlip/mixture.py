@@ -53,6 +53,9 @@ class Mixture:
         cell: (3, 3) rows are the cell vectors, in Angstrom.
         pbc: (3,) periodic directions.
         groups: the mixed sites.
+        fixed: (S,) sites that relaxations leave where they are (ASE's ``FixAtoms``); none if left
+            out. Where the cell relaxes, their fractional coordinates stay.
+        other_constraints: names of further constraints, with which nothing is relaxed.
     """
 
     numbers: IntArray
@@ -60,6 +63,8 @@ class Mixture:
     cell: FloatArray
     pbc: BoolArray
     groups: tuple[Group, ...] = field(default=())
+    fixed: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    other_constraints: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -85,6 +90,14 @@ class Mixture:
                 f"the structure has {self.n_sites} sites but {len(self.positions)} positions: give "
                 "one position per site"
             )
+        fixed = np.asarray(self.fixed, dtype=bool).reshape(-1)
+        if fixed.size not in (0, self.n_sites):
+            raise InputError(
+                f"the structure has {self.n_sites} sites but {fixed.size} values of fixed: give "
+                "one per site"
+            )
+        set_(self, "fixed", frozen(fixed if fixed.size else np.zeros(self.n_sites, dtype=bool)))
+        set_(self, "other_constraints", tuple(self.other_constraints))
         owner: dict[int, str] = {}
         names: set[str] = set()
         for group in self.groups:
@@ -124,7 +137,8 @@ class Mixture:
         """Mix species on chosen sites of a structure.
 
         Args:
-            atoms: the structure (ASE); partial occupancies in ``atoms.info`` stay.
+            atoms: the structure (ASE); partial occupancies in ``atoms.info`` stay, and so do atoms
+                fixed by ``FixAtoms``.
             composition: for each selection of sites the weight of each species, as a dictionary or
                 a formula (``"Ce0.7Zr0.3"``). A selection is an element symbol (all its sites), a
                 name from ``groups``, one site index, or a tuple of indices.
@@ -135,11 +149,13 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
+        from alchemlip.constraints import constraints_of
         from alchemlip.structures import groups_from_atoms
 
         present = groups_from_atoms(atoms)
         made = mixed_groups(atoms.numbers, present, composition, groups, correlation, normalise)
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
+        kept = constraints_of(atoms)
+        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made, **kept)
 
     @classmethod
     def from_end_states(
@@ -195,7 +211,8 @@ class Mixture:
         """Make a mixture of ASE atoms with partial occupancies in ``atoms.info["occupancy"]``.
 
         ``atoms.info["occupancy"]`` and ``atoms.arrays["spacegroup_kinds"]`` are ASE's own
-        convention, as its CIF reader fills them.
+        convention, as its CIF reader fills them. Atoms fixed by ``FixAtoms`` are fixed in
+        relaxations, which other constraints refuse.
         """
         from alchemlip.structures import mixture_from_atoms
 
@@ -207,7 +224,17 @@ class Mixture:
         try:
             groups = tuple(Group.from_dict(entry) for entry in data["groups"])
             numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
-            return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
+            fixed = np.zeros(len(numbers), dtype=bool)
+            fixed[data.get("fixed_sites", [])] = True
+            return cls(
+                numbers,
+                data["positions_A"],
+                data["cell_A"],
+                data["pbc"],
+                groups,
+                fixed,
+                tuple(data.get("other_constraints", ())),
+            )
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -440,7 +467,15 @@ class Mixture:
             )
             for group in self.groups
         )
-        return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+        return Mixture(
+            atoms.numbers,
+            atoms.positions,
+            atoms.cell.array,
+            atoms.pbc,
+            groups,
+            np.tile(self.fixed, copies),
+            self.other_constraints,
+        )
 
     def split_group(self, name: str) -> Mixture:
         """Return the mixture with one group for each site of a group: compositions by site.
@@ -481,13 +516,20 @@ class Mixture:
             "cell_A": self.cell.tolist(),
             "pbc": self.pbc.tolist(),
             "groups": [group.to_dict() for group in self.groups],
+            **({"fixed_sites": np.flatnonzero(self.fixed).tolist()} if self.fixed.any() else {}),
+            **(
+                {"other_constraints": list(self.other_constraints)}
+                if self.other_constraints
+                else {}
+            ),
         }
 
     def to_atoms(self) -> Atoms:
         """Return ASE atoms with the occupancies in ``info["occupancy"]`` and the mean masses.
 
         A mixed site shows its most abundant species. ``info["alchemlip_groups"]`` keeps what
-        occupancies alone cannot say: group names, components and correlations.
+        occupancies alone cannot say: group names, components and correlations. Fixed sites have
+        ``FixAtoms``.
         """
         from alchemlip.structures import atoms_from_mixture
 

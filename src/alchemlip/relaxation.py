@@ -4,7 +4,8 @@
     result.mixture, result.evaluation.energy, result.converged
 
 Optimisers and cell filters are ASE's. In a batch every structure has an optimiser of its own, and
-one evaluation of the potential serves a step of all of them.
+one evaluation of the potential serves a step of all of them. Fixed sites stay; where the cell
+relaxes they follow it, as with ASE's filters.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from alchemlip.constraints import refuse_other_constraints
 from alchemlip.errors import InputError
 from alchemlip.groups import BoolArray, FloatArray
 from alchemlip.mixture import Mixture
@@ -278,7 +280,8 @@ class _Run:
         self.atoms.calc = self.calculator
         self.strained = cell_mask(mixture, settings)
         if settings.keep_symmetry:
-            self.atoms.set_constraint(symmetry_constraint(mixture, settings.symprec))
+            kept = symmetry_constraint(mixture, settings.symprec)
+            self.atoms.set_constraint([*self.atoms.constraints, kept])
         self.optimiser = self._make_optimiser()
         self.steps = 0
         self.evaluations = 0
@@ -353,11 +356,13 @@ def check_settings(mixture: Mixture, settings: RelaxationSettings) -> None:
 
     Raises:
         InputError: if the cell is to be relaxed where there is no stress, symmetry kept where
-            there is no cell, or a pressure given where there is no volume.
+            there is no cell, a pressure given where there is no volume, or the mixture has
+            constraints other than fixed sites.
     """
     from alchemlip.calculator import STRESS_UNDEFINED
     from alchemlip.evaluation import stress_is_defined
 
+    refuse_other_constraints(mixture)
     if settings.cell != "fixed" and not stress_is_defined(mixture):
         raise InputError(
             f"the cell cannot be relaxed (use cell='fixed', --cell fixed): {STRESS_UNDEFINED}"
@@ -406,9 +411,10 @@ def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
     """
     from ase import Atoms
 
-    # Two sites are alike if they hold the same species with the same weights, whatever they show.
+    # Two sites are alike if they hold the same species with the same weights, whatever they show,
+    # and both may move, or neither.
     labelled: Atoms = Atoms(
-        numbers=mixture.site_labels,
+        numbers=2 * mixture.site_labels - mixture.fixed,
         positions=mixture.positions,
         cell=mixture.cell,
         pbc=mixture.pbc,

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alchemlip.constraints import refuse_other_constraints
 from alchemlip.ensemble import Potential, members_of
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
@@ -146,6 +147,7 @@ def response(
             converge.
     """
     settings = settings or RelaxationSettings()
+    refuse_other_constraints(mixture)
     if any(member.dtype != torch.float64 for member in members_of(potential)):
         raise InputError(
             "derivatives of relaxed properties need float64: load the potential with "
@@ -237,7 +239,9 @@ class _Adjoint:
         enthalpy = self.state.enthalpy(settings.pressure)
         (self._slope,) = torch.autograd.grad(enthalpy, self.leaf, create_graph=True)
         self._symmetry = _symmetry(mixture, settings.symprec) if use_symmetry else None
-        self._translations = _rigid_motions(mixture)
+        # Fixed sites hold the crystal where it is.
+        rigid = _rigid_motions(mixture)
+        self._translations = rigid[:0] if mixture.fixed.any() else rigid
         self.products = 0
 
     def project(self, vector: Tensor) -> Tensor:
@@ -254,6 +258,7 @@ class _Adjoint:
             atoms, tensor = self._symmetry(atoms, tensor)
         flat = atoms.reshape(-1)
         flat = flat - self._translations.T @ (self._translations @ flat)
+        flat[np.repeat(self.mixture.fixed, 3)] = 0.0
         joined = np.concatenate([flat, tensor.reshape(-1)])
         return torch.from_numpy(joined).to(vector.device)
 
@@ -361,6 +366,7 @@ def _symmetry(
     from alchemlip.relaxation import fix_symmetry
 
     labels = site_kinds(mixture.numbers, mixture.groups)
+    labels = 2 * labels - mixture.fixed
     atoms = Atoms(numbers=labels, positions=mixture.positions, cell=mixture.cell, pbc=True)
     constraint = fix_symmetry(atoms, symprec)
 

@@ -72,10 +72,6 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
         return mixture_from_structure(parsed, normalise=normalise)
     if not len(parsed):
         raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
-    if parsed.constraints:
-        warnings.warn(
-            f"the constraints in {str(path)!r} are not kept: every site may move", stacklevel=2
-        )
     return mixture_from_atoms(parsed)
 
 
@@ -104,8 +100,8 @@ def _parsed(path: Path, normalise: bool) -> Any:
 def write_structure(mixture: Mixture, path: str | Path) -> None:
     """Write a mixture: exactly as ``.json``, with partial occupancies as ``.cif`` or ``.extxyz``.
 
-    A CIF keeps species and occupancies, but no group names or correlations. Other endings are
-    ASE's formats and hold unmixed structures only.
+    A CIF keeps species and occupancies, but no group names, correlations or fixed sites. Other
+    endings are ASE's formats and hold unmixed structures only.
 
     Raises:
         InputError: if the format cannot say what is mixed.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.constraints import constraints_of, constraints_of_structure
 from alchemlip.errors import InputError
 from alchemlip.groups import Correlation, Group
 from alchemlip.mixture import Mixture
@@ -58,7 +59,8 @@ def mixture_from_structure(
     lattice = getattr(structure, "lattice", None)
     cell = np.zeros((3, 3)) if lattice is None else np.array(lattice.matrix)
     pbc = np.zeros(3, dtype=bool) if lattice is None else np.array(lattice.pbc)
-    return Mixture(np.array(numbers), structure.cart_coords, cell, pbc, groups)
+    kept = constraints_of_structure(structure)
+    return Mixture(np.array(numbers), structure.cart_coords, cell, pbc, groups, **kept)
 
 
 def structure_from_mixture(mixture: Mixture) -> Any:
@@ -82,7 +84,14 @@ def structure_from_mixture(mixture: Mixture) -> Any:
             )
         species.append(present)
     lattice = Lattice(mixture.cell, pbc=tuple(bool(p) for p in mixture.pbc))
-    return Structure(lattice, species, mixture.positions, coords_are_cartesian=True)
+    kept = {"selective_dynamics": [[not held] * 3 for held in mixture.fixed.tolist()]}
+    return Structure(
+        lattice,
+        species,
+        mixture.positions,
+        coords_are_cartesian=True,
+        site_properties=kept if mixture.fixed.any() else None,
+    )
 
 
 def _complete(occupancy: dict[str, float], site: int, normalise: bool) -> dict[str, float]:
@@ -127,6 +136,7 @@ def _named_groups(
 def atoms_from_mixture(mixture: Mixture) -> Atoms:
     """Return ASE atoms that say everything the mixture does; see ``Mixture.to_atoms``."""
     from ase import Atoms
+    from ase.constraints import FixAtoms
 
     kinds = np.zeros(mixture.n_sites, dtype=int)
     occupancies: dict[str, dict[str, float]] = {}
@@ -157,6 +167,8 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
                 details[str(kind)]["short_range_order"] = group.short_range_order.to_dict()
     atoms = Atoms(numbers=numbers, positions=mixture.positions, cell=mixture.cell, pbc=mixture.pbc)
     atoms.set_masses(mixture.masses)
+    if mixture.fixed.any():
+        atoms.set_constraint(FixAtoms(mask=mixture.fixed))
     atoms.set_array(KINDS, kinds)
     atoms.info[OCCUPANCY] = occupancies
     if details:
@@ -170,7 +182,8 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
     occupied = {site for group in groups for site in group.sites.tolist()}
     if OCCUPANCY in atoms.info:
         _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
-    return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+    kept = constraints_of(atoms)
+    return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, **kept)
 
 
 def mixture_from_end_states(
@@ -210,7 +223,14 @@ def mixture_from_end_states(
     group = Group(
         name, sites, labels, species[sites], np.array(list(weights.values())), correlation
     )
-    return Mixture(first.numbers, first.positions, first.cell.array, first.pbc, (group,))
+    return Mixture(
+        first.numbers,
+        first.positions,
+        first.cell.array,
+        first.pbc,
+        (group,),
+        **constraints_of(first),
+    )
 
 
 def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:

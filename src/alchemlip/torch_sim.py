@@ -17,6 +17,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.errors import InputError
 from alchemlip.evaluation import Evaluation
 from alchemlip.groups import FloatArray
@@ -127,6 +128,8 @@ class AlchemicalModel(ModelInterface):  # type: ignore[misc]
         if not len(chosen):
             raise InputError("the state would be empty: name at least one mixture")
         mixtures = [self.mixtures[index] for index in chosen]
+        for mixture in mixtures:
+            refuse_constraints(mixture, "a state of torch-sim")
         for index, mixture in zip(chosen, mixtures, strict=True):
             if (mixture.pbc != mixtures[0].pbc).any():
                 raise InputError(

@@ -115,12 +115,11 @@ class Design(WithPotentials, Relaxing, Correlated):
             )
         goals = goals_of(self.target, self.minimise, self.maximise, self.at_most, self.at_least)
         constraints = constraints_of(mixture, self.bound, self.relation, self.charge)
-        relaxing = self.relaxation()
-        constraints.check()
         repeats = None if self.supercell is None else parse_repeats(self.supercell, "--supercell")
+        constraints.check()
         if repeats is not None:
-            # Whether there are whole atoms for it, before anything is loaded.
             rounded(mixture, repeats, constraints)
+        relaxing = self.relaxation()
         potential = self.potential()
         refuse_unusable(mixture, potential, relaxing)
 

@@ -265,4 +265,11 @@ def _filled(large: Mixture, numbers: np.ndarray) -> Mixture:
             "a group changes together (concerted), which explicit supercells cannot: give it one "
             "species"
         )
-    return Mixture(numbers[kept], large.positions[kept], large.cell, large.pbc)
+    return Mixture(
+        numbers[kept],
+        large.positions[kept],
+        large.cell,
+        large.pbc,
+        fixed=large.fixed[kept],
+        other_constraints=large.other_constraints,
+    )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.hessian import random_group, site_components
 from alchemlip.disorder.second_derivatives import Method, SecondDerivatives, Variable
@@ -101,6 +102,7 @@ def local_relaxation(
         InputError: if the mean-field crystal is not relaxed or not stable, or the supercell cannot
             hold its composition.
     """
+    refuse_constraints(mixture, "local relaxation")
     chosen = random_group(mixture, group)
     if exact_composition:
         check_exact_composition(chosen)

@@ -219,7 +219,13 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
                 )
             )
     small = Mixture(
-        mixture.numbers[kept], mixture.positions[kept], cell, mixture.pbc, tuple(groups)
+        mixture.numbers[kept],
+        mixture.positions[kept],
+        cell,
+        mixture.pbc,
+        tuple(groups),
+        mixture.fixed[kept],
+        mixture.other_constraints,
     )
     if all(group.composition.max() == 1.0 for group in groups):
         return plain_atoms(small), space_group(mixture, symprec)

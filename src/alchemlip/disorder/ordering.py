@@ -85,12 +85,8 @@ def stability_branches(interactions: PairInteractions, k: FloatArray) -> FloatAr
 
     The one eigenvalue per sublattice that belongs to sum_a dp_a is 0 by construction and left out.
     """
-    matrix = (
-        occupancy_directions(interactions)
-        @ stability(interactions, k)
-        @ occupancy_directions(interactions).T
-    )
-    return np.asarray(np.linalg.eigvalsh(matrix))
+    reduced = occupancy_directions(interactions)
+    return np.asarray(np.linalg.eigvalsh(reduced @ stability(interactions, k) @ reduced.T))
 
 
 def critical_temperature(eigenvalue: float) -> float:

@@ -31,6 +31,7 @@ from ase.units import GPa
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.equation_of_state import with_volume
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation, stable_modes
@@ -193,6 +194,7 @@ def quasi_harmonic(
         InputError: if the crystal is unstable at all but a few volumes, sites may be vacant, or the
             atoms do not come to rest.
     """
+    refuse_constraints(mixture, "the quasi-harmonic free energy")
     if any(VACANCY in site for site in mixture.occupancies()):
         raise InputError(
             "sites that may be vacant have no vibrations to sum over: leave out the quasi-harmonic "
@@ -226,15 +228,8 @@ def quasi_harmonic(
             break
         found.append((start * (1.0 + expansion) / mixture.n_sites, *at_rest))
     at, energies, gained, stiffness = np.array(found).T
-    return QuasiHarmonicCrystal(
-        at,
-        energies,
-        gained,
-        stiffness,
-        float(log_masses(mixture).mean()),
-        note,
-        fixed.pressure,
-    )
+    log_mass = float(log_masses(mixture).mean())
+    return QuasiHarmonicCrystal(at, energies, gained, stiffness, log_mass, note, fixed.pressure)
 
 
 def fit_vibrational_mixing(

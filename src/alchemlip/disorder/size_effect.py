@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.hessian import random_group, site_components
 from alchemlip.disorder.lattice import mixed_lattice
 from alchemlip.disorder.local_relaxation import (
@@ -77,6 +78,7 @@ def size_effect(
     Raises:
         InputError: if the mixed crystal is not stable.
     """
+    refuse_constraints(mixture, "the size effect")
     chosen = random_group(mixture, group)
     lattice = mixed_lattice(mixture, chosen.name, symprec)
     by_site = mixture.split_group(chosen.name)

@@ -231,11 +231,6 @@ def make_integrator(
     if settings.fix_centre_of_mass:
         if len(atoms) < 2:
             raise InputError("one atom with its centre of mass fixed cannot move: take a supercell")
-        if any(not isinstance(constraint, FixCom) for constraint in atoms.constraints):
-            raise InputError(
-                "the structure has constraints, which a fixed centre of mass would replace: remove "
-                "them"
-            )
         atoms.set_constraint(FixCom())
     if state is None:
         spread = np.sqrt(atoms.get_masses() * units.kB * settings.temperature_K)
@@ -250,11 +245,18 @@ def make_integrator(
 
 
 def check_ensemble(atoms: Atoms, settings: DynamicsSettings) -> None:
-    """Refuse constant pressure where there is none.
+    """Refuse constant pressure where there is none, and atoms that are not to move.
 
     Raises:
-        InputError: if the structure is not periodic in three directions.
+        InputError: if the structure is not periodic in three directions, or has constraints other
+            than that of its centre of mass.
     """
+    held = [type(item).__name__ for item in atoms.constraints if not isinstance(item, FixCom)]
+    if held:
+        raise InputError(
+            f"the structure has constraints ({held[0]}), but in dynamics all atoms move: give it "
+            "without them"
+        )
     if settings.cell != "fixed" and not atoms.pbc.all():
         raise InputError(
             "constant pressure needs a crystal, periodic in three directions: set pbc, or keep the "

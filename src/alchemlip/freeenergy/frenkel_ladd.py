@@ -28,7 +28,7 @@ from ase import units
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry
-from alchemlip.freeenergy.dynamics import DynamicsSettings
+from alchemlip.freeenergy.dynamics import DynamicsSettings, check_ensemble
 from alchemlip.freeenergy.einstein import (
     CENTRE_OF_MASS_CONVENTIONS,
     centre_of_mass_free_energy,
@@ -136,6 +136,7 @@ def frenkel_ladd(
             record of a mixture was begun before masses dropped out of mixing.
         UnstableError: if the dynamics blow up; the record keeps the last commit before.
     """
+    check_ensemble(atoms, dynamics)
     start = atoms.copy()
     start.set_constraint()
     mixture = getattr(calculator, "mixture", None)

@@ -17,6 +17,8 @@ from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 
 DRAWS = 2000
+GRID = 401
+"""Temperatures at which curves are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +94,13 @@ class FreeEnergyPoints:
 
 @dataclass(frozen=True, eq=False)
 class FreeEnergyCurve:
-    """G(T) of a phase, all (M,), energies in eV.
+    """G(T) of a phase, energies in eV.
 
     Attributes:
         name: of the phase.
-        temperature_K: in K.
-        free_energy_eV: values.
-        standard_error_eV: from the errors of the data alone.
+        temperature_K: (M,) in K.
+        free_energy_eV: (M,) values.
+        standard_error_eV: (M,) from the errors of the data alone.
         interpolation_error_eV: how far the interpolation may be off, `interpolation_error`; nan
             where the data cannot tell.
     """
@@ -107,7 +109,7 @@ class FreeEnergyCurve:
     temperature_K: FloatArray
     free_energy_eV: FloatArray
     standard_error_eV: FloatArray
-    interpolation_error_eV: FloatArray
+    interpolation_error_eV: float
 
 
 def fit_operator(phase: FreeEnergyPoints, at_K: FloatArray, lower: int = 0) -> FloatArray:
@@ -170,21 +172,25 @@ def curve_of(phase: FreeEnergyPoints, at_K: FloatArray, lower: int = 0) -> Float
     return np.asarray(_curves(phase, phase.free_energy_eV[None], enthalpy, at_K, lower)[0])
 
 
-def can_be_lowered(phase: FreeEnergyPoints) -> bool:
-    """Whether a polynomial of one order less is one still: its heat capacity may then differ."""
-    return _order(phase) > 1
+def last_order(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray | None:
+    """Return what the last order of a phase's polynomial changes at (M,) temperatures, in eV.
 
-
-def interpolation_error(phase: FreeEnergyPoints, at_K: FloatArray) -> FloatArray:
-    """Return how far the curve of a phase may be off by the form of its polynomial, in eV (M,).
-
-    It is what the last order of the polynomial changes, the usual estimate of what the next one
-    would; nan where there is none to spare: a single temperature with its enthalpy, or two
-    without, take the heat capacity for the constant that it is set to.
+    None where there is none to spare: a single temperature with its enthalpy, or two without, take
+    the heat capacity for the constant that it is set to.
     """
-    if not can_be_lowered(phase):
-        return np.full(len(at_K), np.nan)
-    return np.abs(curve_of(phase, at_K) - curve_of(phase, at_K, lower=1))
+    if _order(phase) < 2:
+        return None
+    return curve_of(phase, at_K) - curve_of(phase, at_K, lower=1)
+
+
+def interpolation_error(phase: FreeEnergyPoints) -> float:
+    """Return how far the curve of a phase may be off by the form of its polynomial, in eV.
+
+    It is the most that the last order changes between the phase's temperatures, the usual estimate
+    of what the next one would; nan where the data cannot tell.
+    """
+    changed = last_order(phase, np.linspace(*phase.temperature_range(), num=GRID))
+    return float("nan") if changed is None else float(np.abs(changed).max())
 
 
 def misfit(phase: FreeEnergyPoints) -> tuple[float, int]:
@@ -242,7 +248,7 @@ def free_energy_curves(
         inside = at_K[(at_K >= low) & (at_K <= high)]
         values = curve_of(phase, inside)
         errors = spread(drawn_curves(phase, inside, rng, draws))
-        unsure = interpolation_error(phase, inside)
+        unsure = interpolation_error(phase)
         curves.append(FreeEnergyCurve(phase.name, inside, values, errors, unsure))
     return curves
 

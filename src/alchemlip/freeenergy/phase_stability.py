@@ -19,16 +19,15 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.gibbs_helmholtz import (
     DRAWS,
+    GRID,
     FreeEnergyCurve,
     FreeEnergyPoints,
-    can_be_lowered,
     curve_of,
     drawn_curves,
+    last_order,
     spread,
 )
 from alchemlip.groups import FloatArray
-
-GRID = 401
 
 
 @dataclass(frozen=True)
@@ -128,21 +127,21 @@ def find_crossing(
         stable_above=first.name if best[-1] <= 0 else second.name,
         range_K=(low, high),
         probability=len(finite) / draws,
-        interpolation_error_K=_interpolation_error(first, second, temperature),
+        interpolation_error_K=_interpolation_error(first, second, grid, temperature),
     )
 
 
 def _interpolation_error(
-    first: FreeEnergyPoints, second: FreeEnergyPoints, temperature_K: float | None
+    first: FreeEnergyPoints, second: FreeEnergyPoints, grid: FloatArray, temperature_K: float | None
 ) -> float | None:
-    """Return how far a crossing moves with the last order of both polynomials, in K."""
-    if temperature_K is None or not (can_be_lowered(first) and can_be_lowered(second)):
+    """Return how far a crossing may move by the last order of both polynomials, in K."""
+    changed = [last_order(phase, grid) for phase in (first, second)]
+    if temperature_K is None or changed[0] is None or changed[1] is None:
         return None
-    near = temperature_K * np.array([1.0 - 1e-4, 1.0, 1.0 + 1e-4])
+    near = temperature_K * np.array([1.0 - 1e-4, 1.0 + 1e-4])
     gap = curve_of(first, near) - curve_of(second, near)
-    lowered = curve_of(first, near, lower=1) - curve_of(second, near, lower=1)
-    slope = (gap[2] - gap[0]) / (near[2] - near[0])
-    return float(abs((gap[1] - lowered[1]) / slope)) if slope else None
+    slope = float(gap[1] - gap[0]) / float(near[1] - near[0])
+    return float(np.abs(changed[0] - changed[1]).max() / abs(slope)) if slope else None
 
 
 def _crossing_of(
@@ -170,9 +169,8 @@ def stability_table(curves: Sequence[FreeEnergyCurve]) -> list[dict[str, Any]]:
         for curve, value, error in zip(curves, values, errors, strict=True):
             row[f"{curve.name}_free_energy_eV_per_atom"] = value
             row[f"{curve.name}_standard_error_eV_per_atom"] = error
-        for curve, i in zip(curves, at, strict=True):
-            unsure = float(curve.interpolation_error_eV[i])
-            row[f"{curve.name}_interpolation_error_eV_per_atom"] = unsure
+        for curve in curves:
+            row[f"{curve.name}_interpolation_error_eV_per_atom"] = curve.interpolation_error_eV
         for curve, value, error in list(zip(curves, values, errors, strict=True))[1:]:
             name = f"{curve.name}_minus_{curves[0].name}"
             row[f"{name}_eV_per_atom"] = value - values[0]
@@ -203,7 +201,7 @@ def composition_table(
                 "temperature_K": float(temperature),
                 "free_energy_eV_per_atom": float(by_x[x].free_energy_eV[index]),
                 "standard_error_eV_per_atom": float(by_x[x].standard_error_eV[index]),
-                "interpolation_error_eV_per_atom": float(by_x[x].interpolation_error_eV[index]),
+                "interpolation_error_eV_per_atom": by_x[x].interpolation_error_eV,
             }
             start, end = (_at(by_x.get(edge), temperature) for edge in (0.0, 1.0))
             if start is not None and end is not None:

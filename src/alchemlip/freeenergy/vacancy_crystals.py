@@ -49,6 +49,8 @@ def without_site(mixture: Mixture, site: int) -> Mixture:
         mixture.cell,
         mixture.pbc,
         tuple(groups),
+        mixture.fixed[kept],
+        mixture.other_constraints,
     )
 
 
