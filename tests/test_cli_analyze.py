@@ -154,6 +154,25 @@ def test_numbers_are_compositions(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "analysis" / "compositions.png").exists()
 
 
+def test_in_python(tmp_path: Path) -> None:
+    """The rows of the tables, as pandas has them."""
+    from alchemlip.calculations import calculation
+
+    (tmp_path / "run").mkdir()
+    record = switching_record(tmp_path / "run" / "run.sqlite", 3)
+    analyze: Any = calculation("analyze")
+    told: list[tuple[Any, ...]] = []
+    found = analyze(folders=tmp_path / "run").run(tmp_path / "out", lambda *g: told.append(g))
+    (row,) = found.to_dataframe().to_dict("records")
+    estimate = estimate_from_work(*works_of(legs_of(record)), TEMPERATURE, np.random.default_rng(0))
+    assert row["free_energy_eV"] == estimate.value_eV
+    assert told == [(0, 1, "run")]
+    phases = [phase_runs(tmp_path, "alpha", 0.0, 250.0), phase_runs(tmp_path, "delta", 0.03, 175.0)]
+    compared = analyze(phases=phases, temperatures="300,400,11").run(tmp_path / "out")
+    assert len(compared.to_dataframe()) == 11
+    assert "alpha is stable below" in compared.results["crossings"][0]
+
+
 def test_enthalpies_that_disagree_are_told(run: Run, tmp_path: Path) -> None:
     """Named as absolute, but G is that of a crystal whose enthalpies lack a part."""
     good = phase_runs(tmp_path, "good", 0.0, 250.0)
@@ -171,9 +190,14 @@ def test_enthalpies_that_disagree_are_told(run: Run, tmp_path: Path) -> None:
     [
         ([], "nothing to analyze"),
         (["missing"], "no run record"),
-        (["--phases", "alpha"], "cannot read --phases"),
+        (["--phases", "alpha"], "--phases alpha cannot be used: write a name and folders"),
         (["--phases", "alpha=missing"], "no readable result.json"),
-        (["--phases", "alpha=a-300", "--temperatures", "1,2"], "cannot read --temperatures"),
+        (
+            ["--phases", "alpha=a-300", "--temperatures", "1,2"],
+            "--temperatures 1,2 cannot be used: write FIRST,LAST,NUMBER",
+        ),
+        (["--phases", "alpha=a-300", "--temperatures", "1,inf,3"], "--temperatures 1,inf,3 cannot"),
+        (["absolute", "--seed", "-1"], "--seed -1 cannot"),
         (["--phases", "alpha=running"], "is running, not finished"),
         (["--phases", "alpha=defect"], "no free_energy_eV_per_atom"),
         (["--phases", "alpha=single"], "run more repeats"),

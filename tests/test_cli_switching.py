@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from alchemlip.cli.freeenergy import overlap_warning, start_run
+from alchemlip import AlchemicalPotential
+from alchemlip.calculations import calculation
+from alchemlip.freeenergy.overlap import overlap_warning
 from alchemlip.runs import RunRecord
-from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
+from test_cli import Cli, assert_one_sentence, cli, result, write_structures  # noqa: F401
 
 SHORT = ("-T", "300", "--timestep", "2", "--equilibrate", "0.006", "--repeats", "2")
 SALT = ("transmute", "salt.cif", "--to", "Na=K", "--switch", "0.01", *SHORT)
@@ -76,19 +81,91 @@ def test_little_overlap_is_told() -> None:
     assert "more --windows" in str(overlap_warning({"overlap": 1e-9, "couplings": [0.0, 1.0]}))
 
 
-def test_another_number_of_threads_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def cut_off(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Press Ctrl-C at a commit."""
+    commit, made = RunRecord.checkpoint, 0
+
+    def checkpoint(self: RunRecord, *given: Any, **named: Any) -> None:
+        nonlocal made
+        commit(self, *given, **named)
+        made += 1
+        if made == after:
+            raise KeyboardInterrupt
+
+    patch.setattr(RunRecord, "checkpoint", checkpoint)
+
+
+def test_a_run_that_was_cut_off_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """From its last commit, to the very result; what differs from before is told."""
+    words = (*SALT, "--cell", "fixed", "--checkpoint-interval", "4")
+    with monkeypatch.context() as pressed:
+        cut_off(pressed, after=3)
+        assert cli(*words, "--out", "run").code == 130
+    for status in (result("run")["status"], RunRecord.read("run").status):
+        assert status == "interrupted"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(torch, "get_num_threads", lambda: 3)
+        cut_off(elsewhere, after=1)
+        outcome = cli(*words, "--out", "run", "--resume")
+    assert "not bit for bit" in " ".join(outcome.err.split())
+    outcome = cli(*words, "--out", "run", "--resume")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"^\d+ of 32 steps were finished before", outcome.out)
+    assert cli(*words, "--out", "whole").code == 0
+    assert result("run")["results"] == result("whole")["results"]
+    with RunRecord.read("run") as record:
+        lines = [start["command_line"] for start in record.starts]
+    assert [line[:2] for line in lines] == [["alchemlip", "transmute"]] * 3
+    assert "--resume" in lines[-1]
+    assert "--out=run" in lines[-1]
+
+
+def test_a_run_in_python_says_how_far_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    potential: AlchemicalPotential,
 ) -> None:
-    """A run goes on, but not bit for bit."""
-    for threads, words in ((1, ""), (1, ""), (3, "not bit for bit")):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        run = start_run(tmp_path / "run", "transmute", {"a": 1}, {}, resume=threads == 3)
-        said = " ".join(capsys.readouterr().err.split())
-        assert bool(said) == bool(words)
-        assert words in said
-        run.record.checkpoint([], {"step": 1})
-        run.record.close()
-        run.folder.close()
+    """From 0 to its steps; whoever is told may end it, and both records say so."""
+    monkeypatch.setattr(
+        "alchemlip.calculations.potentials.prepare_single_potential", lambda *_: potential
+    )
+    write_structures(tmp_path)
+    short = {"equilibrate": 0.004, "switch": 0.008, "repeats": 1, "checkpoint_interval": 3}
+    run: Any = calculation("transmute")(
+        structure=tmp_path / "salt.cif", to="Na=K", cell="fixed", **short
+    )
+    told: list[tuple[int, int | None]] = []
+
+    def enough(done: int, total: int | None, text: str = "", /) -> None:
+        told.append((done, total))
+        if done >= 3:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        run.run(tmp_path / "run", enough)
+    assert told == [(0, run.steps()), (2, run.steps()), (5, run.steps())]
+    assert result(tmp_path / "run")["status"] == "failed"
+    with RunRecord.read(tmp_path / "run") as record:
+        assert record.reason == "enough"
+    told.clear()
+    done = run.run(tmp_path / "run", lambda *given: told.append(given[:2]))
+    assert (told[0], told[-1]) == ((5, 12), (12, 12))
+    assert "free energy" in str(done)
+    windows: Any = calculation("transmute")(
+        structure=tmp_path / "salt.cif", to="Na=K", windows=3, sample=0.02, **short
+    )
+    assert windows.steps() == 2 + 10
+
+
+def test_a_finished_record_in_an_unfinished_folder(cli: Cli) -> None:  # noqa: F811
+    """The process was killed between both: the results are there, and are taken."""
+    words = (*SALT, "--cell", "fixed", "--out", "run")
+    assert cli(*words).code == 0
+    before = result("run")
+    Path("run/result.json").write_text(json.dumps({**before, "status": "running", "results": {}}))
+    outcome = cli(*words)
+    assert outcome.code == 0, outcome.err
+    assert result("run")["results"] == before["results"]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +183,18 @@ def test_another_number_of_threads_is_told(
         (("salt.cif", "--to", "Na=K", "-T", "0"), "--temperature 0 cannot"),
         (("salt.cif", "--to", "Na=K", "-T", "-5"), "--temperature -5 cannot"),
         (("salt.cif", "--to", "Na=K", "--timestep", "0"), "--timestep 0 cannot"),
-        (("salt.cif", "--to", "Na=K", "--switch", "0"), "--switch 0 ps is less than one"),
+        (
+            ("salt.cif", "--to", "Na=K", "--switch", "0"),
+            r"--switch 0 cannot be used: give a number above 0, at most 1e\+06 \(ps\)",
+        ),
+        (("salt.cif", "--to", "Na=K", "--switch", "0.002"), "0.002 ps is less than 2 time steps"),
+        (("salt.cif", "--to", "Na=K", "--sample", "1e-9"), "--sample 1e-09 ps is less than one"),
+        (("salt.cif", "--to", "Na=K", "--switch", "1e300"), "--switch 1e300 cannot"),
+        (("salt.cif", "--to", "Na=K", "-T", "inf"), "--temperature inf cannot"),
         (("salt.cif", "--to", "Na=K", "--cell", "round"), "--cell round cannot"),
         (("salt.cif", "--to", "Na=K", "--function", "cubic"), "--function cubic cannot"),
         (("salt.cif", "--to", "Na=K", "--repeats", "0"), "--repeats 0 cannot"),
-        (("salt.cif", "--to", "Na=K", "--correlation", "none"), "unknown correlation"),
+        (("salt.cif", "--to", "Na=K", "--correlation", "none"), "--correlation none cannot"),
         (("salt.cif", "--to", "Na=K", "--windows", "1"), "two couplings or more"),
         (("salt.cif", "--to", "Na=K", "--resume"), "no run to resume"),
         (("salt.cif", "--to", "Na=Og"), "does not cover Og"),

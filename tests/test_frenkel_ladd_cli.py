@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alchemlip.cli.frenkel_ladd import parse_springs
+from alchemlip.calculations import calculation
+from alchemlip.calculations.frenkel_ladd import parse_springs
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
@@ -61,9 +62,18 @@ def test_a_crystal_of_a_mixture(cli: Cli) -> None:  # noqa: F811
         (("salt.cif", "-T", "0"), "--temperature 0 cannot"),
         (("salt.cif", "--springs", "soft"), "--springs soft cannot be used"),
         (("salt.cif", "--springs", "given"), "go together"),
-        (("salt.cif", "--spring", "Na"), "cannot read --spring 'Na'"),
+        (("salt.cif", "--spring", "Na"), "--spring Na cannot be used: write a class of sites"),
         (("salt.cif", "--springs", "given", "--spring", "Na=1"), "classes of sites are Na, Cl"),
-        (("salt.cif", "--spring-time", "0"), "--spring-time 0 ps is less than one time step"),
+        (
+            ("salt.cif", "--spring-time", "0"),
+            "--spring-time 0 cannot be used: give a number above 0",
+        ),
+        (
+            ("salt.cif", "--spring-time", "1e-9"),
+            "--spring-time 1e-09 ps is less than one time step",
+        ),
+        (("salt.cif", "--springs", "given", "--spring", "Na=nan"), "a number above 0, at most"),
+        (("salt.cif", "--primitive-cells", "0"), "--primitive-cells 0 cannot"),
         (("salt.cif", "--mix", "Cl=Cl0.9Va0.1"), "site 1 is vacant in part"),
         (("cluster.xyz",), "no crystal"),
         (("salt.cif", "--resume"), "no run to resume"),
@@ -78,5 +88,6 @@ def test_bad_input(cli: Cli, arguments: tuple[str, ...], words: str) -> None:  #
 def test_springs_as_text() -> None:
     assert parse_springs([]) is None
     assert parse_springs(["Cs=0.3", "I1 = 1"]) == {"Cs": 0.3, "I1": 1.0}
-    with pytest.raises(InputError, match="cannot read"):
-        parse_springs(["Cs:0.3"])
+    for text in ("Cs:0.3", "Cs=-1", "Cs=inf", "=1"):
+        with pytest.raises(InputError, match=f"--spring {text} cannot be used"):
+            calculation("frenkel-ladd")(structure="salt.cif", spring=text)

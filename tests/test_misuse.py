@@ -83,23 +83,23 @@ SENTENCES = [
     # numbers
     (
         "transmute salt.cif --to Na=K -T -300",
-        "--temperature -300 cannot be used: it should be greater than 0",
+        "--temperature -300 cannot be used: give a number from 0.001 to 100000 (K)",
     ),
     (
         "transmute salt.cif --to Na=K --timestep 0",
-        "--timestep 0 cannot be used: it should be greater than 0",
+        "--timestep 0 cannot be used: give a number from 0.001 to 1000 (fs)",
     ),
     (
         "transmute salt.cif --to Na=K --repeats 0",
-        "--repeats 0 cannot be used: it should be greater than or equal to 1",
+        "--repeats 0 cannot be used: give a whole number from 1 to 100000",
     ),
     (
         "transmute salt.cif --to Na=K --cell cubic",
-        "--cell cubic cannot be used: it should be 'fixed', 'volume' or 'full'",
+        "--cell cubic cannot be used: give fixed, volume or full",
     ),
     (
         "transmute salt.cif --to Na=K --repeat 2",
-        "cannot read --repeat '2': write three repeats such as 2,2,1",
+        "--repeat 2 cannot be used: write three repeats up to 1000 such as 2,2,1",
     ),
     (
         "transmute salt.cif",

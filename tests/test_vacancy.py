@@ -575,7 +575,9 @@ class TestCommand:
     ) -> None:
         """A structure file, and bonds in place of a model."""
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("alchemlip.cli.options.prepare_single_potential", lambda *_: springs)
+        monkeypatch.setattr(
+            "alchemlip.calculations.potentials.prepare_single_potential", lambda *_: springs
+        )
         crystal(1, 1, 1).to_atoms().write("Cu.cif")
 
     def run(self, *options: str) -> Any:
@@ -679,8 +681,13 @@ class TestConcentrationCommand:
         [
             ((), "either the folders"),
             (("--enthalpy", "1"), "either the folders"),
-            (("--enthalpy", "1", "--entropy", "1", "--from", "0"), "positive temperatures"),
-            (("nowhere",), "no result in 'nowhere'"),
+            (
+                ("--enthalpy", "1", "--entropy", "1", "--from", "0"),
+                "--from 0 cannot be used: give a number from 0.001",
+            ),
+            (("--enthalpy", "1", "--entropy", "1", "--from", "2000"), "lower one with --from"),
+            (("--enthalpy", "nan", "--entropy", "1"), "--enthalpy nan cannot"),
+            (("nowhere",), "no result.json in 'nowhere'"),
         ],
     )
     def test_bad_input(self, options: tuple[str, ...], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The one exception that a person's input can cause."""
+"""The one exception that a person's input can cause, and what is told of a run that goes on."""
 
 from __future__ import annotations
 
@@ -12,3 +12,7 @@ class InputError(ValueError):
 
 class FolderInUseError(InputError):
     """Another process is at work in a results folder."""
+
+
+class RunChangedWarning(UserWarning):
+    """A recorded run goes on under other conditions than before: valid, but not bit for bit."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip import run_database as database
-from alchemlip.errors import InputError
+from alchemlip.errors import InputError, RunChangedWarning
 from alchemlip.machine import describe_machine, what_shows_in_bits
 from alchemlip.results import versions
 from alchemlip.samples import KEYS, NUMBERS, Frame, frame_of, sample_columns
@@ -175,6 +175,7 @@ class RecordedRun:
                     f"the run goes on with {changed[0].replace('_', ' ')} {here[changed[0]]} where "
                     f"it had {before[changed[0]]}: it stays valid, but is not bit for bit the run "
                     "that was never stopped",
+                    RunChangedWarning,
                     stacklevel=2,
                 )
                 return False

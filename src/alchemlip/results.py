@@ -75,6 +75,7 @@ class ResultFolder:
     Attributes:
         resumed: whether the folder already belonged to this very calculation.
         finished: whether that calculation was finished; then its record is left alone.
+        command_line: words of the command that does the same.
         outdated: what has changed in the formulas since it was finished; empty for nothing.
 
     Raises:
@@ -93,6 +94,7 @@ class ResultFolder:
         self.path = Path(folder)
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))
         self._command = command
+        self.command_line = list(sys.argv if command_line is None else command_line)
         self.outdated: list[str] = []
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
@@ -123,7 +125,7 @@ class ResultFolder:
             return
         this_run = {
             "started": now(),
-            "command_line": list(sys.argv if command_line is None else command_line),
+            "command_line": self.command_line,
             "versions": versions(),
         }
         if self.resumed:

@@ -41,6 +41,7 @@ class RunRecord(RecordedRun):
         command: name of the calculation.
         inputs: everything that determines the result, as plain JSON values.
         source: what is worth noting but does not, such as the path of the structure file.
+        command_line: words of the command that does the same; those of this process if None.
 
     Attributes:
         path: of the file.
@@ -62,6 +63,7 @@ class RunRecord(RecordedRun):
         command: str,
         inputs: Mapping[str, Any],
         source: Mapping[str, Any] | None = None,
+        command_line: Sequence[str] | None = None,
     ) -> None:
         self.path = Path(file)
         inputs = json.loads(to_json(inputs))
@@ -85,7 +87,7 @@ class RunRecord(RecordedRun):
                 if self.finished:
                     self._release()
                 else:
-                    self._start()
+                    self._start(sys.argv if command_line is None else command_line)
         except BaseException:
             self.close()
             raise
@@ -274,13 +276,18 @@ class RunRecord(RecordedRun):
                 results={},
             )
 
-    def _start(self) -> None:
+    def _start(self, command_line: Sequence[str]) -> None:
         with database.transaction(self._connection):
             self._put(status="running")
             self._connection.execute("DELETE FROM run WHERE name IN ('reason', 'ended')")
             self._start_number = self._connection.execute(
                 "INSERT INTO starts (time, command_line, versions, machine) VALUES (?, ?, ?, ?)",
-                (now(), to_json(sys.argv), to_json(versions()), to_json(describe_machine())),
+                (
+                    now(),
+                    to_json(list(command_line)),
+                    to_json(versions()),
+                    to_json(describe_machine()),
+                ),
             ).lastrowid
 
     def _load(self) -> None:

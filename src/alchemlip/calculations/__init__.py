@@ -19,6 +19,12 @@ REGISTERED = {
     "disorder": "Disorder",
     "order": "Order",
     "design": "Design",
+    "switch": "Switch",
+    "transmute": "Transmute",
+    "frenkel-ladd": "FrenkelLadd",
+    "vacancy": "Vacancy",
+    "concentration": "Concentration",
+    "analyze": "Analyze",
 }
 """Class of every calculation by its command, in the order of the help; the file is named alike."""
 

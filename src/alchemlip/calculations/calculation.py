@@ -74,6 +74,8 @@ class Calculation(BaseModel):
     """Name on the command line and in records."""
     unit: ClassVar[str] = "compositions"
     """Of progress."""
+    default_folder: ClassVar[str] = ""
+    """Of results where none is named; the command's name, with the structure's, if empty."""
 
     def __init__(self, /, **settings: Any) -> None:
         known = fields_of(type(self))
@@ -127,7 +129,7 @@ class Calculation(BaseModel):
 
     def folder(self, given: str | Path | None = None) -> Path:
         """Return the results folder: the one given, or one named after the calculation."""
-        return Path(self.command) if given is None else Path(given)
+        return Path(given or self.default_folder or self.command)
 
     def command_line(self) -> list[str]:
         """Return the command that does the same, as words."""

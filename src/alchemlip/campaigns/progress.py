@@ -45,8 +45,7 @@ def progress_of(results: Path, record: Mapping[str, Any]) -> Progress | None:
     total = _points(inputs)
     if total is not None:
         return Progress(_points_done(results), total, "points")
-    dynamics = _steps(inputs)
-    return None if dynamics is None else _steps_done(results, *dynamics)
+    return _steps_done(results, inputs)
 
 
 def fraction_done(results: Path, record: Mapping[str, Any]) -> float | None:
@@ -76,71 +75,16 @@ def _points_done(results: Path) -> int:
     return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
-Lengths = tuple[int, ...]
-"""Steps of the segments of one trajectory."""
-
-
-def _steps(inputs: Mapping[str, Any]) -> tuple[dict[str, Lengths], bool] | None:
-    """Return the trajectories of a run in their order, and whether segments go by their names."""
-    if "windows" in inputs:
-        from alchemlip.freeenergy.windows import WindowSettings
-
-        windows = WindowSettings(**inputs["windows"])
-        lengths = (windows.equilibration_steps, windows.sampling_steps)
-        return {f"windows {repeat}": lengths for repeat in range(windows.repeats)}, True
-    if "switching" not in inputs:
-        return None
-    from alchemlip.freeenergy.switching import SwitchingSettings
-
-    switching = SwitchingSettings(**inputs["switching"])
-    stages: dict[str, Lengths] = {}
-    if "frenkel_ladd" in inputs:
-        from alchemlip.freeenergy.frenkel_ladd_settings import (
-            CELL_STAGE,
-            SPRING_STAGE,
-            FrenkelLaddSettings,
-        )
-
-        settings = FrenkelLaddSettings(**inputs["frenkel_ladd"])
-        sampled = {
-            CELL_STAGE: inputs["dynamics"]["cell"] != "fixed",
-            SPRING_STAGE: settings.springs == "displacements",
-        }
-        stages = {
-            name: tuple(segment.steps for segment in settings.stage_segments(name))
-            for name, run in sampled.items()
-            if run
-        }
-    legs = tuple(segment.steps for segment in switching.segments())
-    return stages | {f"repeat {repeat}": legs for repeat in range(switching.repeats)}, False
-
-
-def _steps_done(
-    results: Path, trajectories: Mapping[str, Lengths], windows: bool
-) -> Progress | None:
-    from alchemlip.freeenergy.windows import EQUILIBRATE, WINDOWS
+def _steps_done(results: Path, inputs: Mapping[str, Any]) -> Progress | None:
+    from alchemlip.freeenergy.planned_steps import planned_steps, steps_done
     from alchemlip.runs import RECORD, RunRecord
 
-    if not (results / RECORD).is_file():
+    planned = planned_steps(inputs)
+    if planned is None or not (results / RECORD).is_file():
         return None
     try:
         with RunRecord.read(results / RECORD) as record:
-            state = record.state()
+            done = steps_done(planned, record.state())
     except InputError:  # nothing in it yet
         return None
-    total = sum(map(sum, trajectories.values()))
-    if state is None:
-        return Progress(
-            0, total, "steps"
-        )  # at what comes before the first step, such as energies at rest
-    name = str(state.get("trajectory"))
-    if name not in trajectories:
-        return None
-    number = state["segment"]
-    segment = (EQUILIBRATE, WINDOWS).index(str(number)) if windows else int(number)
-    done = sum(trajectories[name][:segment]) + int(state["step"])
-    for before, lengths in trajectories.items():
-        if before == name:
-            break
-        done += sum(lengths)
-    return Progress(done, total, "steps")
+    return None if done is None else Progress(done, sum(map(sum, planned.values())), "steps")

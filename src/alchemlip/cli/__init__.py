@@ -13,16 +13,10 @@ import typer
 from alchemlip import __version__
 from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.cli import (
-    analyze,
     campaign,
-    concentration,
     doctor,
-    frenkel_ladd,
     models,
     report,
-    switch,
-    transmute,
-    vacancy,
     watch,
 )
 from alchemlip.cli.commands import command_of
@@ -59,12 +53,6 @@ def common_options(
 
 for _name in REGISTERED:
     app.command(_name)(command_of(calculation(_name)))
-app.command("switch")(switch.command)
-app.command("transmute")(transmute.command)
-app.command("frenkel-ladd")(frenkel_ladd.command)
-app.command("vacancy")(vacancy.command)
-app.command("concentration")(concentration.command)
-app.command("analyze")(analyze.command)
 app.add_typer(campaign.app, name="campaign")
 app.command("watch")(watch.command)
 app.command("report")(report.command)

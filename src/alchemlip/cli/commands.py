@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +15,7 @@ import typer
 
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.cli.completion import complete_model
-from alchemlip.errors import InputError
+from alchemlip.errors import InputError, RunChangedWarning
 
 if TYPE_CHECKING:
     from alchemlip.calculations.calculation import Calculation
@@ -35,7 +37,7 @@ def command_of(calculation: type[Calculation]) -> Callable[..., None]:
         typer.Option(
             "--out",
             help="Results folder.",
-            show_default=f"{calculation.command}-STRUCTURE",
+            show_default=_default_folder(calculation),
             rich_help_panel=OUTPUT,
         ),
     ]
@@ -75,7 +77,7 @@ def run(calculation: Calculation, out: Path | None) -> None:
     from alchemlip.cli.progress import shown_progress
     from alchemlip.cli.show import show_outdated, show_result
 
-    with shown_progress(calculation) as progress:
+    with _telling_warnings(), shown_progress(calculation) as progress:
         result = calculation.run(out, progress)
     if result.before:
         typer.echo("Finished before; this is what it found.")
@@ -85,6 +87,32 @@ def run(calculation: Calculation, out: Path | None) -> None:
     if find_spec(name) is not None:
         show = import_module(name).show
     show(result)
+
+
+@contextmanager
+def _telling_warnings() -> Iterator[None]:
+    """Print the sentence of a run that goes on under other conditions, and nothing around it."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RunChangedWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, RunChangedWarning):
+                Console(stderr=True).print(f"[yellow]{escape(str(message))}[/yellow]")
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+def _default_folder(calculation: type[Calculation]) -> str:
+    """Return words for the results folder where none is named."""
+    of_structure = "-STRUCTURE" if "structure" in calculation.fields() else ""
+    return calculation.default_folder or calculation.command + of_structure
 
 
 def _hint(field: SettingsField) -> Any:

@@ -95,6 +95,77 @@ def analyse(record: RunRecord, rng: np.random.Generator) -> Analysis:
     return Analysis(temperature, _progress(record, legs), estimates, convergence, times)
 
 
+def estimate_rows(name: str, command: str, analysis: Analysis) -> list[dict[str, Any]]:
+    """Return the estimates of a run as rows of a table, one a path, whole cell.
+
+    Args:
+        name: of the run.
+        command: that made it.
+        analysis: of its record.
+    """
+    rows = []
+    for path, estimate in analysis.estimates.items():
+        values = estimate.results()
+        low, high = values.pop("interval_95_eV")
+        rows.append(
+            {
+                "run": name,
+                "command": command,
+                "path": path,
+                "temperature_K": analysis.temperature_K,
+                "switching_time_ps": analysis.switching_time_ps.get(path),
+                **values,
+                "interval_low_eV": low,
+                "interval_high_eV": high,
+                **{
+                    key: value
+                    for key, value in estimate.details.items()
+                    if isinstance(value, float) and key.endswith("_eV")
+                },
+            }
+        )
+    return rows
+
+
+def whole_free_energy(record: RunRecord, analysis: Analysis) -> dict[str, Any] | None:
+    """Return the free energy of a finished run with its path estimated anew; see `as_recorded`.
+
+    None if it is not finished, or has several paths, of which none is the whole.
+    """
+    # Of windows MBAR comes first, integration beside it.
+    one = len(analysis.estimates) == 1 or "windows, MBAR" in analysis.estimates
+    if record.status != "finished" or not one:
+        return None
+    return as_recorded(record.results, next(iter(analysis.estimates.values())))
+
+
+def timed_alike(
+    rows: Sequence[Mapping[str, Any]], records: Sequence[RunRecord]
+) -> list[dict[str, Any]]:
+    """Return the rows of runs that differ in their switching time and in nothing else.
+
+    Args:
+        rows: of `estimate_rows`.
+        records: of all the runs.
+
+    Returns:
+        Rows as `plotting.plot_switching_times` takes them; none if the runs differ otherwise.
+    """
+    own = [
+        {key: value for key, value in record.inputs.items() if key != "switching"}
+        for record in records
+    ]
+    timed = [row for row in rows if row["switching_time_ps"] is not None]
+    times = {row["switching_time_ps"] for row in timed}
+    paths = {row["path"] for row in timed}
+    if len(times) < 2 or len(paths) > 1 or any(inputs != own[0] for inputs in own):
+        return []
+    return [
+        {key.removesuffix("_eV"): value for key, value in row.items() if key != "run"}
+        for row in timed
+    ]
+
+
 def temperature_of(record: RunRecord) -> float:
     """Return the temperature of a run in K.
 

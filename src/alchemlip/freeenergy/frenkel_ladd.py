@@ -19,6 +19,7 @@ Frenkel and Ladd, J. Chem. Phys. 81, 3188 (1984); Freitas, Asta and de Koning, C
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,25 @@ def _refuse_older_formula(record: RunRecord, mixture: Mixture) -> None:
             "name a new folder (--out)"
         )
     record.note(MASSES, MASSES_OF_SPECIES)
+
+
+def older_formula(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str | None:
+    """Return a sentence if a run was finished before masses dropped out of mixing.
+
+    Args:
+        inputs: of the run.
+        results: of the run.
+    """
+    from alchemlip.mixture import Mixture
+
+    mixture = Mixture.from_dict(inputs["mixture"])
+    if not mixture.groups or "mass" in results["terms"]:
+        return None
+    lacks = mean_mass_term(mixture, results["temperature_K"]) / mixture.n_sites
+    return (
+        "this run was finished with an older formula, in which mixed sites count with their "
+        f"mean mass: {lacks:.6f} eV/atom are to be added, so that masses drop out of mixing"
+    )
 
 
 class _Stages:

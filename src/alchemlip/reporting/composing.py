@@ -77,12 +77,13 @@ def content_of(folder: Path) -> ReportContent:
         findings = FINDINGS.get(run.command, _unknown)(run)
     except (KeyError, IndexError, TypeError, ValueError) as error:  # written by another version
         findings = _unknown(run)
-        told = f"Only plain values can be shown; {type(error).__name__}: {error}."
-        findings = replace(findings, warnings=(told,))
+        fault = f"Only plain values can be shown; {type(error).__name__}: {error}."
+        findings = replace(findings, warnings=(fault,))
     noted = [
         f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in run.record.get("warnings") or ()
     ]
-    findings = replace(findings, warnings=(*findings.warnings, *noted, *_outdated(run)))
+    told = dict.fromkeys((*findings.warnings, *noted, *_outdated(run)))
+    findings = replace(findings, warnings=tuple(told))
     structure, words, problem = _structure(run)
     if problem:
         findings = replace(findings, warnings=(*findings.warnings, problem))

@@ -1,0 +1,5 @@
+"""The work of a switched path in the terminal."""
+
+from alchemlip.cli.show_free_energy import show
+
+__all__ = ["show"]
