@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alchemlip.calculations import calculation
-from alchemlip.calculations.calculation import Progress
+from alchemlip.calculations.base import Progress
 from alchemlip.calculations.cost import EvaluationCount
 from alchemlip.calculations.trial import trial_relaxation
 from alchemlip.campaigns.commands import settings_of

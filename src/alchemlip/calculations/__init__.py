@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.calculation import Calculation
+    from alchemlip.calculations.base import Calculation
 
 REGISTERED = {
     "energy": "Energy",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from alchemlip.calculations.calculation import Calculation
+from alchemlip.calculations.base import Calculation
 from alchemlip.calculations.fields import Option
 from alchemlip.errors import InputError
 

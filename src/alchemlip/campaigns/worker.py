@@ -22,7 +22,7 @@ from alchemlip.files import open_to_append
 
 if TYPE_CHECKING:
     from alchemlip.batching import BatchExecutor
-    from alchemlip.calculations.calculation import Progress
+    from alchemlip.calculations.base import Progress
     from alchemlip.calculations.result import Result
     from alchemlip.potential import AlchemicalPotential
 
@@ -120,7 +120,7 @@ def run_calculation(
         progress: is told how far it is.
     """
     from alchemlip.calculations import calculation
-    from alchemlip.calculations.calculation import silent
+    from alchemlip.calculations.base import silent
     from alchemlip.potential import keeping_potentials
 
     with _alone(), keeping_potentials(_kept_potentials()):

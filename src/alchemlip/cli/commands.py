@@ -18,7 +18,7 @@ from alchemlip.cli.completion import complete_model
 from alchemlip.errors import InputError, RunChangedWarning
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.calculation import Calculation
+    from alchemlip.calculations.base import Calculation
     from alchemlip.calculations.result import Result
 
 OUTPUT = "Output"
