@@ -89,7 +89,7 @@ RUNS = {
     ),
     "order": Run(
         "order NaCl.cif --mix Na=Na0.5K0.5 --repeat 2,1,1 --temperature 900 --size-effect "
-        f"--search 1 --seed 3 {LOOSE}",
+        f"--structures 2 {LOOSE}",
         ORDERED,
     ),
     "design": Run(
@@ -107,10 +107,10 @@ RUNS = {
     "transmute-windows": Run(
         "transmute NaCl.cif --to Na=K --windows 3 --sample 0.096 --sample-interval 2 "
         f"--exchange-interval 4 -T 900 {DYNAMICS}",
-        COMMITTED,
+        (COMMITTED[0], 11),
     ),
     "frenkel-ladd": Run(
-        "frenkel-ladd Cu.cif --repeat 2,1,1 --cell-time 0.04 --spring-time 0.08 -T 600 "
+        "frenkel-ladd Cu.cif --repeat 2,1,1 --cell-time 0.024 --spring-time 0.04 -T 600 "
         f"{DYNAMICS}",
         COMMITTED,
     ),
