@@ -99,6 +99,8 @@ def cli(
     def load(name: str, **options: Any) -> AlchemicalPotential:
         default = {"device": "auto", "dtype": "float64", "modal": None, "trust": False}
         default |= {"head": None, "representation": "nodes"}
+        if options.get("device") == "cpu":  # which is what auto is here
+            default["device"] = "cpu"
         if name == "sevennet-0" and options == default:
             return potential
         return load_potential(name, **options)
