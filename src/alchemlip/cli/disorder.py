@@ -195,7 +195,7 @@ def command(
     else:
         from alchemlip.plotting import plot_scan
 
-        plot_scan(x, species, records, picture, title)
+        plot_scan(x, species, records, picture, title, "random alloy at ideal sites, at rest")
     _show(console, finished, species, folder)
 
 
@@ -359,13 +359,11 @@ def _show(
     from rich.table import Table
 
     from alchemlip.cli.show import show_outdated, show_warnings, warn_unconverged
-    from alchemlip.disorder.level import level_of_disorder, mixing_level
     from alchemlip.enthalpy import external_pressure, named
 
     results = folder.record["results"]
-    pressure = external_pressure(folder.record["inputs"])
-    if folder.outdated:
-        pressure = 0.0
+    # Of earlier versions, whose energies leave P V out, also at pressure.
+    pressure = 0.0 if folder.outdated else external_pressure(folder.record["inputs"])
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
         ("mixing_energy_eV_per_atom", "random"),
@@ -407,13 +405,29 @@ def _show(
     for note in dict.fromkeys(record.get("local_relaxation_note") for record in records):
         if note:
             console.print(f"[yellow]No local relaxation somewhere: {escape(note)}[/yellow]")
+    _show_gaps(console, results)
+    if results["n_converged"] < results["n_points"]:
+        warn_unconverged("some points")
+    console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
+    show_outdated(folder)
+    show_warnings(folder.record)
+
+
+def _show_gaps(console: Any, results: dict[str, Any]) -> None:
+    """Print the miscibility gaps, each with its level of theory."""
+    from rich.markup import escape
+
+    from alchemlip.disorder.level import level_of_disorder, mixing_level
+
     level = level_of_disorder(results)
     for entry in results.get("at_temperature", ()):
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
         console.print(
-            f"{entry['temperature_K']:g} K: miscibility gap {gaps} ({level.name}: {level.errs})",
+            f"{entry['temperature_K']:g} K: miscibility gap {gaps} ({level.beside()})",
             soft_wrap=True,
         )
+    if results.get("at_temperature"):
+        console.print(f"Better: {level.better}.", soft_wrap=True)
     level = mixing_level(relaxed=True, vibrations=True)
     for entry in results.get("with_vibrations", ()):
         note = entry.get("note")
@@ -423,14 +437,9 @@ def _show(
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
         console.print(
             f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps} "
-            f"({level.name}: {level.errs})",
+            f"({level.beside()})",
             soft_wrap=True,
         )
-    if results["n_converged"] < results["n_points"]:
-        warn_unconverged("some points")
-    console.print(f"Results in [bold]{escape(str(folder.path))}[/bold]", highlight=False)
-    show_outdated(folder)
-    show_warnings(folder.record)
 
 
 def _millielectronvolts(value: float | None) -> str:

@@ -78,6 +78,7 @@ def command(
 
     from alchemlip.cli.show import show_outdated, show_warnings, warn_unconverged
     from alchemlip.disorder.hessian import random_group
+    from alchemlip.disorder.level import level_of_ordering
     from alchemlip.disorder.ordering_plots import plot_ordering
     from alchemlip.disorder.ordering_study import (
         ordering_repeats,
@@ -157,13 +158,15 @@ def command(
             n_structures=structures,
         )
         results = {"converged": converged, **describe_structure(mixture)}
-        results |= _results(study, potential, temperature, search, seed)
-        results |= random_enthalpy(study, pressure)
+        results |= random_enthalpy(study, pressure) | _results(
+            study, potential, temperature, search, seed
+        )
         _write_files(study, results, folder)
         plot_ordering(
             study.interactions,
             folder.path / "order.png",
             f"{structure.stem}, {name} sites ({potential.name})",
+            level=level_of_ordering(results).name,
         )
         folder.finish(results, warnings=mixture_warnings(mixture))
     show(study, results, console)
@@ -244,7 +247,7 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
     table = Table(
         title=f"Ordering waves, most unstable first ({level.name})",
         title_justify="left",
-        caption=f"{level.errs[:1].upper()}{level.errs[1:]}.",
+        caption=f"T {level.errs}. Better: {level.better}.",
         caption_justify="left",
     )
     for column in ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"):
@@ -261,7 +264,7 @@ def show(study: OrderingStudy, results: dict[str, Any], console: Any) -> None:
     if study.relaxed:
         console.print(
             "Two phases side by side, each at its own lattice parameter (k = 0): mean-field T "
-            f"{results['separation_temperature_K']:.0f} K ({level.name}: {level.errs}).",
+            f"{results['separation_temperature_K']:.0f} K ({level.beside()}).",
             soft_wrap=True,
         )
     elif (

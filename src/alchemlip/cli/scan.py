@@ -108,12 +108,14 @@ def command(
         )
     import numpy as np
 
+    level = scan_level(mixture.group(name).correlation)
     picture = plot_scan(
         np.array([point.x for point in finished]),
         species,
         [point.record for point in finished],
         folder.path / "scan.png",
         f"{structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})",
+        level.name,
     )
     results = folder.record["results"]
     console.print(
@@ -122,10 +124,9 @@ def command(
     )
     key = found_name("smallest_mixing_energy_eV_per_atom", results)
     low, high = (1e3 * results[key.replace("smallest", end)] for end in ("smallest", "largest"))
-    level = scan_level(mixture.group(name).correlation)
     console.print(
         f"{named('Mixing energy', 'enthalpy' in key)} {low:+.1f} to {high:+.1f} meV/site "
-        f"({level.name}: {level.errs})",
+        f"({level.beside()})",
         highlight=False,
         soft_wrap=True,
     )
