@@ -276,7 +276,8 @@ class Disorder(WithPotential, Relaxing, OfStructure):
         else:
             from alchemlip.plotting import plot_scan
 
-            plot_scan(x, species, records, picture, title)
+            level = "random alloy at ideal sites, at rest"
+            plot_scan(x, species, records, picture, title, level)
 
 
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:
