@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from alchemlip.mixture import Mixture
 
 Shift = tuple[int, int, int]
+SAME_DISTANCE = 0.01
+"""Of pairs that symmetry may carry onto one another, in Angstrom."""
 Member = tuple[int, Shift]
 """A site, and in which cell."""
 
@@ -156,6 +158,55 @@ class ExclusivePairs:
         rows = self.rows.copy()
         rows[:, 2:] -= jump.astype(np.int64)
         return ExclusivePairs(rows)
+
+    def refined(self, labels: IntArray, positions: FloatArray, cell: FloatArray) -> IntArray:
+        """Return labels (S,) of alike sites that also differ by their partners' kinds and distances.
+
+        For searches of symmetry, which know nothing of pairs.
+        """
+        if not len(self):
+            return labels
+        i, j = self.directed[:, 0], self.directed[:, 1]
+        vectors = positions[j] + self.directed[:, 2:] @ cell - positions[i]
+        distances = np.linalg.norm(vectors, axis=1)
+        order = np.argsort(distances)
+        # Distances that rounding tells apart are one.
+        steps = np.diff(distances[order], prepend=distances[order[0]]) > SAME_DISTANCE
+        kinds = np.empty(len(order), dtype=np.int64)
+        kinds[order] = np.cumsum(steps)
+        partners: list[list[tuple[int, int]]] = [[] for _ in labels]
+        for site, other, kind in zip(i.tolist(), labels[j].tolist(), kinds.tolist(), strict=True):
+            partners[site].append((other, kind))
+        known: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}
+        return np.array(
+            [
+                known.setdefault((label, tuple(sorted(mine))), len(known) + 1)
+                for label, mine in zip(labels.tolist(), partners, strict=True)
+            ]
+        )
+
+    def reduced(
+        self,
+        kept: IntArray,
+        image: IntArray,
+        positions: FloatArray,
+        cell: FloatArray,
+        smaller: FloatArray,
+    ) -> ExclusivePairs:
+        """Return the pairs of a smaller cell of the same crystal.
+
+        Args:
+            kept: sites of the larger cell that make up the smaller one, ascending.
+            image: (S,) the one of them that each site is a translated image of.
+            positions, cell: of the larger cell.
+            smaller: (3, 3) the smaller cell.
+        """
+        rows = self.directed[np.isin(self.directed[:, 0], kept)]
+        i, j = rows[:, 0], rows[:, 1]
+        vectors = positions[j] + rows[:, 2:] @ cell - positions[image[j]]
+        shift = np.rint(np.linalg.solve(smaller.T, vectors.T).T).astype(np.int64)
+        first, second = np.searchsorted(kept, i), np.searchsorted(kept, image[j])
+        return ExclusivePairs(np.column_stack([first, second, shift]))
 
     def check(self, n_sites: int, pbc: BoolArray, groups: Sequence[Group]) -> None:
         """Refuse pairs that no arrangement of atoms can obey at the groups' compositions.

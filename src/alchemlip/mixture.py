@@ -30,7 +30,7 @@ from alchemlip.groups import (
     frozen,
     mixed_groups,
 )
-from alchemlip.nodes import Nodes, nodes_of
+from alchemlip.nodes import Nodes, nodes_of, site_kinds
 from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import (
     VACANCY_NUMBER,
@@ -141,11 +141,12 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        from alchemlip.structures import groups_from_atoms
+        from alchemlip.structures import groups_from_atoms, pairs_from_atoms
 
         present = groups_from_atoms(atoms)
         made = mixed_groups(atoms.numbers, present, composition, groups, correlation, normalise)
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
+        pairs = pairs_from_atoms(atoms)
+        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made, pairs)
 
     @classmethod
     def from_end_states(
@@ -338,7 +339,18 @@ class Mixture:
                 for site, row in zip(group.sites.tolist(), group.species.tolist(), strict=True):
                     keys[site] = (index, *row, *group.composition.round(10).tolist())
         known: dict[tuple[Any, ...], int] = {}
-        return np.array([known.setdefault(key, len(known) + 1) for key in keys])
+        labels = np.array([known.setdefault(key, len(known) + 1) for key in keys])
+        return self.exclusive.refined(labels, self.positions, self.cell)
+
+    @property
+    def site_kinds(self) -> IntArray:
+        """(S,) integers, equal on sites of one group with the same species, or of one element.
+
+        Finer than ``site_labels``, which goes by occupancies: derivatives in a composition belong
+        to groups, whatever their weights happen to be.
+        """
+        kinds = site_kinds(self.numbers, self.groups)
+        return self.exclusive.refined(kinds, self.positions, self.cell)
 
     # ------------------------------------------------------------------ changes
 

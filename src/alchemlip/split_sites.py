@@ -172,6 +172,8 @@ def _nearest(mixture: Mixture, i: int, j: int) -> list[list[int]]:
     # As many cells around as a skewed cell may need.
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     length = float(np.linalg.norm(difference + home @ mixture.cell))
+    if i == j and mixture.pbc.any():
+        length = float(np.linalg.norm(mixture.cell[mixture.pbc], axis=1).min())
     reach = np.where(mixture.pbc, np.ceil(length / heights), 0).astype(int)
     around = np.stack(
         np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1
