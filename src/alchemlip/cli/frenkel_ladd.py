@@ -77,7 +77,6 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
-    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     repeat: fe.Supercell = "1,1,1",
     representation: opt.Representation = "nodes",
@@ -124,7 +123,7 @@ def command(
     """
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
     opt.refuse_scanned(scanned)
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
