@@ -154,8 +154,11 @@ class Switched(Switching):
         potential: AlchemicalPotential,
     ) -> dict[str, Any]:
         """Return all that determines a run; the settings of the sampling stand under their name."""
+        from alchemlip.freeenergy.transmutation import analytic_terms
         from alchemlip.report import describe_potential
 
+        # What has no value is refused before the run, not after.
+        analytic_terms(path, self.temperature, mixing_entropy=mixing_entropy)
         return {
             "mixture": path.mixture.to_dict(),
             "start": path.start.tolist(),
