@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_a_crystal_of_a_mixture(cli: Cli) -> None:  # noqa: F811
         "einstein",
         "centre_of_mass",
         "pressure_volume",
+        "mass",
         "ideal_mixing",
     }
     assert set(values["spring_constants_eV_per_A2"]) == {"Na", "Cl"}
@@ -53,7 +55,15 @@ def test_a_crystal_of_a_mixture(cli: Cli) -> None:  # noqa: F811
     again = cli(*mixed, "--resume")
     assert again.code == 0
     assert result("run") == record
+    assert "older formula" not in again.err
     assert_one_sentence(cli(*mixed[:-2], "-T", "120", "--out", "run"), "belongs to another run")
+    # A finished run of the formula without the masses of mixed sites opens, and says so.
+    lacks = record["results"]["terms"].pop("mass")
+    Path("run/result.json").write_text(json.dumps(record))
+    older = cli(*mixed)
+    assert older.code == 0
+    assert "older formula" in older.err
+    assert f"{lacks:.6f} eV/atom are to be added" in " ".join(older.err.split())
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,8 @@ def interpolation_error(phase: FreeEnergyPoints) -> float:
     It is the most that the last order changes between the phase's temperatures, the usual estimate
     of what the next one would; nan where the data cannot tell.
     """
-    changed = last_order(phase, np.linspace(*phase.temperature_range(), num=GRID))
+    low, high = phase.temperature_K[[0, -1]]
+    changed = last_order(phase, np.linspace(low, high, GRID))
     return float("nan") if changed is None else float(np.abs(changed).max())
 
 

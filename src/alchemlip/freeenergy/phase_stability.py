@@ -170,7 +170,8 @@ def stability_table(curves: Sequence[FreeEnergyCurve]) -> list[dict[str, Any]]:
             row[f"{curve.name}_free_energy_eV_per_atom"] = value
             row[f"{curve.name}_standard_error_eV_per_atom"] = error
         for curve in curves:
-            row[f"{curve.name}_interpolation_error_eV_per_atom"] = curve.interpolation_error_eV
+            if np.isfinite(curve.interpolation_error_eV):
+                row[f"{curve.name}_interpolation_error_eV_per_atom"] = curve.interpolation_error_eV
         for curve, value, error in list(zip(curves, values, errors, strict=True))[1:]:
             name = f"{curve.name}_minus_{curves[0].name}"
             row[f"{name}_eV_per_atom"] = value - values[0]
@@ -201,8 +202,9 @@ def composition_table(
                 "temperature_K": float(temperature),
                 "free_energy_eV_per_atom": float(by_x[x].free_energy_eV[index]),
                 "standard_error_eV_per_atom": float(by_x[x].standard_error_eV[index]),
-                "interpolation_error_eV_per_atom": by_x[x].interpolation_error_eV,
             }
+            if np.isfinite(by_x[x].interpolation_error_eV):
+                row["interpolation_error_eV_per_atom"] = by_x[x].interpolation_error_eV
             start, end = (_at(by_x.get(edge), temperature) for edge in (0.0, 1.0))
             if start is not None and end is not None:
                 (g0, e0), (g1, e1) = start, end
