@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alchemlip.calculations import calculation
+from alchemlip.calculations import FrenkelLadd
 from alchemlip.calculations.frenkel_ladd import parse_springs
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
@@ -39,6 +39,7 @@ def test_a_crystal_of_a_mixture(cli: Cli) -> None:  # noqa: F811
         "einstein",
         "centre_of_mass",
         "pressure_volume",
+        "mass",
         "ideal_mixing",
     }
     assert set(values["spring_constants_eV_per_A2"]) == {"Na", "Cl"}
@@ -90,4 +91,4 @@ def test_springs_as_text() -> None:
     assert parse_springs(["Cs=0.3", "I1 = 1"]) == {"Cs": 0.3, "I1": 1.0}
     for text in ("Cs:0.3", "Cs=-1", "Cs=inf", "=1"):
         with pytest.raises(InputError, match=f"--spring {text} cannot be used"):
-            calculation("frenkel-ladd")(structure="salt.cif", spring=text)
+            FrenkelLadd(structure="salt.cif", spring=text)
