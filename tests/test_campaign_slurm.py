@@ -37,7 +37,7 @@ workers: 3
 workers_per_job: 2
 cores: 4
 memory: 3GB
-walltime: '01:30:00'
+walltime: 01:30:00
 queue: long
 account: physics
 interface: ib0
@@ -210,7 +210,6 @@ def test_a_dry_run_shows_the_script_and_makes_nothing() -> None:
         ("workers: 0\n", 1, "workers = 0 cannot be used"),
         ("workers: 1\nmemory: 4\nwalltime: '1:00:00'\n", 2, "memory = 4 cannot be used: write it"),
         ("workers: 1\nmemory: lots\nwalltime: '1:00:00'\n", 2, "memory = 'lots' cannot be used"),
-        ("workers: 1\nmemory: 1GB\nwalltime: 12:00:00\n", 3, "walltime = 43200 cannot .* quoted"),
         ("workers: 1\nmemory: 1GB\nwalltime: soon\n", 3, "walltime = 'soon' cannot be used"),
         ("workers: 1\npartition: long\n", 2, "unknown entry 'partition': choose one of"),
         ("worker: 1\n", 1, "unknown entry 'worker': choose one of workers"),
@@ -221,7 +220,7 @@ def test_bad_settings_get_one_sentence_with_the_line(text: str, line: int, words
     Path("slurm.yaml").write_text(text)
     with pytest.raises(InputError, match=words) as error:
         read_slurm("slurm.yaml")
-    assert f"'slurm.yaml', line {line}: " in str(error.value)
+    assert f"'slurm.yaml', line {line}, column 1: " in str(error.value)
 
 
 # ---------------------------------------------------------------------- running

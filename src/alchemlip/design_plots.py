@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alchemlip.errors import InputError
+from alchemlip.files import save_figure
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def plot_design(
     if title:
         axes[0].set_title(title, fontsize=10, color=INK)
     figure.align_ylabels(axes)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)
 
 
@@ -88,7 +89,7 @@ def plot_trail(result: DesignResult, group: str, file: str | Path, title: str = 
     axis.grid(alpha=0.3, lw=0.6)
     axis.tick_params(labelsize=7)
     figure.suptitle(title or "first to last (star)", fontsize=10, color=INK)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)
 
 
@@ -160,5 +161,5 @@ def plot_map(
         bar.ax.tick_params(labelsize=7)
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)

@@ -235,7 +235,7 @@ class Mixture:
                 fixed,
                 tuple(data.get("other_constraints", ())),
             )
-        except (TypeError, ValueError) as error:
+        except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

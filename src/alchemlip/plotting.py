@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemlip.enthalpy import found_name, named
+from alchemlip.files import save_figure
 from alchemlip.groups import FloatArray
 
 INK = "#1f2933"
@@ -42,7 +43,7 @@ def plot_scan(
     """
     draw = plot_line if len(labels) == 2 else plot_triangle
     figure = draw(x, labels, records, title)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)
 
 

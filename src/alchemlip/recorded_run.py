@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -50,7 +49,7 @@ class RecordedRun:
             found = self._connection.execute(
                 "SELECT value FROM run WHERE name = 'reason'"
             ).fetchone()
-        return None if found is None else str(json.loads(found[0]))
+        return None if found is None else str(self._decoded(found[0]))
 
     @property
     def starts(self) -> list[dict[str, Any]]:
@@ -63,9 +62,9 @@ class RecordedRun:
         return [
             {
                 "time": time,
-                "command_line": json.loads(command_line),
-                "versions": json.loads(found),
-                **json.loads(machine),
+                "command_line": self._decoded(command_line, list),
+                "versions": self._decoded(found, dict),
+                **self._decoded(machine, dict),
                 "checkpoints": checkpoints,
             }
             for time, command_line, found, machine, checkpoints in rows
@@ -88,13 +87,13 @@ class RecordedRun:
             found = self._connection.execute(
                 "SELECT value FROM notes WHERE key = ?", (key,)
             ).fetchone()
-        return None if found is None else json.loads(found[0])
+        return None if found is None else self._decoded(found[0])
 
     def notes(self) -> dict[str, Any]:
         """Return all that was kept by `note`, by key."""
         with self._in_words():
             rows = self._connection.execute("SELECT key, value FROM notes ORDER BY rowid")
-            return {key: json.loads(value) for key, value in rows.fetchall()}
+            return {key: self._decoded(value) for key, value in rows.fetchall()}
 
     def samples(
         self, repeat: int | None = None, segment: str | None = None, window: int | None = None
@@ -188,6 +187,9 @@ class RecordedRun:
         kept = f"everything up to {last}" if last else "no samples yet"
         with database.in_words(self.path, kept):
             yield
+
+    def _decoded(self, text: Any, kind: type = object) -> Any:
+        return database.decoded(text, self.path, kind)
 
     def _value(self, name: str) -> Any:
         with self._in_words():

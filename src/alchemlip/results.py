@@ -26,12 +26,21 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from alchemlip.errors import FolderInUseError, InputError
+from alchemlip.failures import sentence_of
+from alchemlip.files import (
+    is_partial,
+    open_to_append,
+    parse_json,
+    read_bytes,
+    read_json_object,
+    remove_partial,
+    write_atomically,
+)
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
 LOCK = ".lock"
 FORMULAS = "formulas"  # inputs that note formulas which were changed, one sentence each
-PARTIAL = ".partial"  # what a file is called while it is written
 PACKAGES = (
     "alchemlip",
     "torch",
@@ -91,8 +100,9 @@ class ResultFolder:
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
         # A process killed at the very start leaves these and nothing else.
-        ours = (LOCK, RESULT + PARTIAL)
-        foreign = self.path.is_dir() and any(item.name not in ours for item in self.path.iterdir())
+        foreign = self.path.is_dir() and any(
+            item.name != LOCK and not is_partial(item.name) for item in self.path.iterdir()
+        )
         if foreign and not file.exists():
             raise InputError(
                 f"the folder {str(self.path)!r} is not empty and holds no {RESULT}: name a new "
@@ -101,8 +111,13 @@ class ResultFolder:
         if file.exists():
             self._check_same(self._read(file))
         self._lock = lock_folder(self.path, LOCK)
-        # Read again, now that nobody else can write.
-        self._record = self._read(file) if file.exists() else {}
+        try:
+            remove_partial(self.path)
+            # Read again, now that nobody else can write.
+            self._record = self._read(file) if file.exists() else {}
+        except BaseException:
+            self.close()
+            raise
         self.resumed = bool(self._record)
         self.finished = self._record.get("status") == "finished"
         if self.finished:
@@ -187,7 +202,7 @@ class ResultFolder:
     def append_point(self, point: Mapping[str, Any]) -> None:
         """Add a finished point; on return it is on the disk."""
         line = json.dumps(point) + "\n"
-        with (self.path / POINTS).open("a", encoding="utf-8") as file:
+        with os.fdopen(open_to_append(self.path / POINTS), "w", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -197,12 +212,15 @@ class ResultFolder:
         file = self.path / POINTS
         if not file.exists():
             return []
-        text = file.read_bytes()
+        text = read_bytes(file)
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             write_atomically(file, whole)
         try:
-            return [json.loads(line) for line in whole.splitlines()]
+            points = [parse_json(line) for line in whole.splitlines()]
+            if not all(isinstance(point, dict) for point in points):
+                raise ValueError("no JSON object")
+            return points
         except ValueError as error:
             raise InputError(
                 f"{str(file)!r} is damaged: name a new folder (--out), or move it away"
@@ -214,7 +232,7 @@ class ResultFolder:
         return self.path / name
 
     def _read(self, file: Path) -> dict[str, Any]:
-        return _json_object(file, "name a new folder (--out), or move it away")
+        return read_json_object(file, "name a new folder (--out), or move it away")
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
         inputs = dict(record.get("inputs", {}))
@@ -247,22 +265,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         InputError: if there is none, or it is damaged.
     """
     try:
-        return _json_object(folder / RESULT, "name the folder of another run")
-    except OSError as error:
+        return read_json_object(folder / RESULT, "name the folder of another run")
+    except FileNotFoundError as error:
         raise InputError(
             f"there is no {RESULT} in {str(folder)!r}: name the folder of a run or of a campaign"
         ) from error
-
-
-def _json_object(file: Path, remedy: str) -> dict[str, Any]:
-    """Return a file's content, or say that it is damaged and what to do."""
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except ValueError as error:
-        raise InputError(f"{str(file)!r} is damaged: {remedy}") from error
-    return found
 
 
 def difference(
@@ -333,7 +340,7 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         # What ended the run, such as a full disk, may also keep its end from being noted.
         with suppress(OSError, InputError):
-            stop(status, str(error) or type(error).__name__)
+            stop(status, sentence_of(error) or str(error) or type(error).__name__)
         raise
 
 
@@ -354,16 +361,6 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(file, buffer.getvalue().encode())
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Replace a file at once: a crash leaves the old content or the new, never a part."""
-    partial = file.with_name(file.name + PARTIAL)
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
 
 
 def fingerprint(data: Any) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from alchemlip.errors import InputError
+from alchemlip.failures import sentence_of
+from alchemlip.files import parse_json
 
 SCHEMA = 1
 APPLICATION = 0x414C4348  # marks a database as a run record
@@ -38,6 +39,17 @@ CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1), content BLOB NOT NULL, last_sample TEXT);
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+
+KINDS = {
+    "command": str,
+    "inputs": dict,
+    "source": dict,
+    "versions": dict,
+    "status": str,
+    "results": dict,
+    "reason": str,
+}
+"""What the values in the table of the run are."""
 
 
 def open_to_write(file: Path) -> sqlite3.Connection:
@@ -154,7 +166,22 @@ def value(connection: sqlite3.Connection, file: Path, name: str) -> Any:
     found = connection.execute("SELECT value FROM run WHERE name = ?", (name,)).fetchone()
     if found is None:
         raise InputError(damaged(file))
-    return json.loads(found[0])
+    return decoded(found[0], file, KINDS.get(name, object))
+
+
+def decoded(text: Any, file: Path, kind: type = object) -> Any:
+    """Return what a JSON text in the database stands for.
+
+    Raises:
+        InputError: if it is damaged, or of another kind than it should be.
+    """
+    try:
+        found = parse_json(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(damaged(file)) from error
+    if not isinstance(found, kind):
+        raise InputError(damaged(file))
+    return found
 
 
 @contextmanager
@@ -185,7 +212,7 @@ def in_words(file: Path, kept: str = "what was in it") -> Iterator[None]:
         if sentence is None:
             raise
         raise InputError(sentence) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(damaged(file)) from error
 
 
@@ -197,8 +224,8 @@ def _sentence(error: sqlite3.Error, file: Path, kept: str) -> str | None:
     sentences = {
         sqlite3.SQLITE_FULL: f"the disk is full: free space {held}",
         sqlite3.SQLITE_IOERR: (
-            f"the disk does not take or give data ({_name(error)}): look at free space, quota and "
-            f"disk {held}"
+            f"the disk does not take or give data ({_name(error)}): look at free space, quota, "
+            f"limit on the size of files (ulimit -f) and disk {held}"
         ),
         sqlite3.SQLITE_BUSY: (
             f"another process keeps the record {str(file)!r} locked: end it {held}"
@@ -206,11 +233,21 @@ def _sentence(error: sqlite3.Error, file: Path, kept: str) -> str | None:
         sqlite3.SQLITE_CORRUPT: damaged(file),
         sqlite3.SQLITE_ERROR: damaged(file),  # a table or a column is not there
         sqlite3.SQLITE_NOTADB: no_record(file),
-        sqlite3.SQLITE_CANTOPEN: f"cannot open {str(file)!r}: look at its permissions",
+        sqlite3.SQLITE_CANTOPEN: _why_closed(file),
         sqlite3.SQLITE_PERM: f"cannot open {str(file)!r}: look at its permissions",
         sqlite3.SQLITE_READONLY: f"cannot write to {str(file)!r}: look at its permissions",
     }
     return sentences.get(code & 0xFF)
+
+
+def _why_closed(file: Path) -> str:
+    """Return why a database cannot be opened, which SQLite does not tell."""
+    with suppress(FileNotFoundError):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            return sentence_of(error) or f"cannot open {str(file)!r} ({error.strerror})"
+    return f"cannot open {str(file)!r}: look at its permissions"
 
 
 def _name(error: sqlite3.Error) -> str:

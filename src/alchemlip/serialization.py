@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.files import parse_json
+
 _CHECKSUM = 16  # bytes
 _LENGTH = 8  # bytes of the number that tells how long the JSON text is
 
@@ -45,7 +47,10 @@ def unpack(data: bytes) -> dict[str, Any]:
         raise ValueError("the checksum is another")
     start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     contents = _Contents(data, start)
-    state: dict[str, Any] = _decode(json.loads(data[_LENGTH:start]), contents)
+    try:
+        state: dict[str, Any] = _decode(parse_json(data[_LENGTH:start]), contents)
+    except (KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise ValueError("the JSON text is another") from error
     return state
 
 

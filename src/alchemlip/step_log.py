@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from alchemlip.files import open_anew, parse_json, read_bytes
 
 STEPS = "steps.jsonl"
 
@@ -19,7 +22,7 @@ class StepLog:
     """
 
     def __init__(self, file: Path) -> None:
-        self._stream = file.open("w", encoding="utf-8")
+        self._stream = os.fdopen(open_anew(file), "w", encoding="utf-8")
         self._start = perf_counter()
 
     def add(self, values: Mapping[str, Any]) -> None:
@@ -40,13 +43,13 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     JSON object.
     """
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
     except FileNotFoundError:
         return []
     lines = []
     for line in content[: content.rfind(b"\n") + 1].splitlines():
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:
             continue
         if isinstance(value, dict):

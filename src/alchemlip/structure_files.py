@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from alchemlip.errors import InputError
+from alchemlip.files import parse_json, read_bytes, replacing, write_atomically
 from alchemlip.mixture import Mixture
-from alchemlip.results import write_atomically
 from alchemlip.species import SUM_TOLERANCE, VACANCY
 from alchemlip.structures import (
     atoms_from_mixture,
@@ -78,7 +78,7 @@ def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
 def _parsed(path: Path, normalise: bool) -> Any:
     """Return a `Mixture`, pymatgen structure or ASE atoms, as the file's format gives them."""
     if path.suffix.lower() == ".json":
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_bytes(path))
         if isinstance(data, dict) and "groups" in data:
             return Mixture.from_dict(data)
         if isinstance(data, dict) and data.get("@class") in ("Structure", "Molecule"):
@@ -113,14 +113,17 @@ def write_structure(mixture: Mixture, path: str | Path) -> None:
     elif ending == ".cif":
         from pymatgen.io.cif import CifWriter
 
-        CifWriter(structure_from_mixture(mixture), significant_figures=12).write_file(path)
+        writer = CifWriter(structure_from_mixture(mixture), significant_figures=12)
+        write_atomically(path, str(writer).encode())
     elif mixture.groups and ending not in HOLDS_OCCUPANCIES:
         raise InputError(
             f"a file {path.name!r} cannot hold partial occupancies: choose one of "
             f"{', '.join(HOLDS_OCCUPANCIES)}"
         )
     else:
-        atoms_from_mixture(mixture).write(path)
+        atoms = atoms_from_mixture(mixture)
+        with replacing(path) as partial:
+            atoms.write(partial)
 
 
 def write_exact_and_cif(mixture: Mixture, folder: Path, stem: str) -> None:

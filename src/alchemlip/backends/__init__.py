@@ -44,7 +44,8 @@ class ModelCard:
 
 def file_checksum(file: Path) -> str:
     """Return the SHA-256 checksum of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class Backend(Protocol):

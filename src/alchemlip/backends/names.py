@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from importlib.util import find_spec
+
+GROUP = "alchemlip.backends"
+"""Entry points of other packages."""
 
 MIT = "MIT"
 ASL = "Academic Software License (no commercial use)"
@@ -65,6 +69,14 @@ EXAMPLE_VARIANTS = {"sevennet-mf-0": "PBE"}
 def known_names() -> tuple[str, ...]:
     """Return the name of every potential that can be loaded by name."""
     return (*SEVENNET, *CHGNET, *MACE)
+
+
+def is_known(name: str) -> bool:
+    """Whether a name, a fidelity or head behind it or not, is that of a potential of a package."""
+    names = {*known_names(), *ALIASES}
+    names |= {item.name.lower() for item in entry_points(group=GROUP)}
+    lower = name.lower()
+    return lower in names or lower.rpartition("@")[0] in names
 
 
 def closest_names(name: str) -> list[str]:

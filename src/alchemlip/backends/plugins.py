@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 
 from alchemlip.backends import Backend
+from alchemlip.backends.names import GROUP
 from alchemlip.errors import InputError
 
-GROUP = "alchemlip.backends"
 NEEDED = ("card", "cutoff", "numbers", "forms", "dtype", "device", "node_energies")
 
 

@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -18,6 +18,7 @@ from alchemlip.backends.names import (
     MACE,
     SEVENNET,
     closest_names,
+    is_known,
     known_names,
 )
 from alchemlip.backends.plugins import load_factory, make_registered, package_of, registered
@@ -201,8 +202,8 @@ def _resolve(name: str, trust: bool) -> _Found:
 
 
 def _variant(name: str) -> tuple[str, str | None]:
-    """Split ``name@variant``; a file's name may hold any sign."""
-    if Path(name).is_file() or "@" not in name:
+    """Split ``name@variant``; a file's name may hold any sign, but a known name comes first."""
+    if "@" not in name or (not is_known(name) and Path(name).is_file()):
         return name, None
     name, _, variant = name.rpartition("@")
     return name, variant
@@ -242,16 +243,29 @@ def _modal_and_head(
 
 
 def _kind(file: Path) -> str:
-    """Tell a model's kind by what its pickle names, without running the pickle."""
+    """Tell a model's kind by what its pickle names, without running or unpacking anything."""
     if file.suffix == ".model":
         return "MACE"
     try:
         with zipfile.ZipFile(file) as archive:
-            pickle = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            operations = list(pickletools.genops(archive.read(pickle)))
-    except (zipfile.BadZipFile, StopIteration, ValueError):
+            items = archive.infolist()
+            if sum(item.file_size for item in items) > file.stat().st_size:
+                # torch compresses nothing.
+                raise InputError(
+                    f"{str(file)!r} would unpack to more than it has, as no model does: fetch the "
+                    "model again from where it was published"
+                )
+            pickle = next(item for item in items if item.filename.endswith("data.pkl"))
+            with archive.open(pickle) as content:
+                return _kind_named_in(content)
+    except InputError:
+        raise
+    except Exception:  # whatever a damaged file makes of the readers
         return "SevenNet"  # an older format of torch; its loader says what is wrong with others
-    for operation, argument, _ in operations:
+
+
+def _kind_named_in(pickle: IO[bytes]) -> str:
+    for operation, argument, _ in pickletools.genops(pickle):
         if operation.name == "GLOBAL" and str(argument).startswith("mace."):
             return "MACE"
         if argument == "bond_conv_layers.0.mlp_out.layers.1.weight":

@@ -120,6 +120,7 @@ class Design(WithPotentials, Relaxing, Correlated):
         if repeats is not None:
             rounded(mixture, repeats, constraints)
         relaxing = self.relaxation()
+        self.refuse_too_large(mixture, repeats or (1, 1, 1))
         potential = self.potential()
         refuse_unusable(mixture, potential, relaxing)
 

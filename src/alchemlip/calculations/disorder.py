@@ -120,6 +120,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
         x = self._compositions(len(species))
         self._check(len(species))
         chosen, relaxing = self.study(), self.relaxation()
+        self.refuse_too_large(mixture, chosen.supercell or (1, 1, 1), "second")
         potential = self.potential()
         refuse_unusable(mixture, potential, self.first_relaxation())
         fraction = len(mixture.group(name).sites) / mixture.n_sites

@@ -219,6 +219,7 @@ class Dynamic(WithPotential, OfStructure):
         place = self.folder(folder)
         if self.resume and not (place / RECORD).exists():
             raise InputError(f"there is no run to resume in {str(place)!r}: leave out --resume")
+        _refuse_lost_samples(place, self.command)
         return super().run(folder, progress)
 
 
@@ -254,6 +255,25 @@ class Switching(Dynamic):
     def steps(self) -> int:
         """Return how many time steps it takes."""
         return self.switching().steps
+
+
+def _refuse_lost_samples(place: Path, command: str) -> None:
+    """Refuse a finished run whose samples are gone: it would be run again, unasked."""
+    from alchemlip.results import RESULT, read_record
+    from alchemlip.runs import RunRecord
+
+    if not (place / RESULT).is_file():
+        return
+    found = read_record(place)
+    if (found.get("command"), found.get("status")) != (command, "finished"):
+        return
+    try:
+        RunRecord.read(place).close()
+    except InputError as error:
+        raise InputError(
+            f"the run in {str(place)!r} is finished by its result.json, but {error}; put the "
+            "record back, or name a new folder (--out)"
+        ) from error
 
 
 def _in_record(

@@ -29,6 +29,7 @@ class Energy(Represented, WithPotentials, Correlated):
         from alchemlip.report import describe_evaluation, describe_potential
 
         mixture = self.mixture()
+        self.refuse_too_large(mixture)
         potential = self.potential()
         refuse_unusable(mixture, potential)
 

@@ -160,7 +160,9 @@ class FrenkelLadd(Switching, Correlated):
         from alchemlip.freeenergy.plotting import plot_switching
         from alchemlip.report import describe_potential
 
-        mixture = self.mixture().repeat(self.supercell())
+        mixture = self.mixture()
+        self.refuse_too_large(mixture, self.supercell())
+        mixture = mixture.repeat(self.supercell())
         dynamics, switching, stages = self.dynamics(), self.switching(), self.stages()
         constants = parse_springs(self.spring)
         potential = self.potential()

@@ -103,6 +103,7 @@ class Order(WithPotential, OfStructure):
         larger = mixture.repeat(repeats).group(name)
         site_counts(larger.composition, len(larger.sites), name)
         chosen = self.first_relaxation()
+        self.refuse_too_large(mixture, repeats, "second")
         potential = self.potential()
         refuse_unusable(mixture, potential, chosen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from alchemlip.errors import InputError
 if TYPE_CHECKING:
     from alchemlip.calculations.mixtures import Scanned
     from alchemlip.ensemble import Potential
+    from alchemlip.memory import Derivatives
     from alchemlip.mixture import Mixture
     from alchemlip.potential import AlchemicalPotential
     from alchemlip.relaxation import RelaxationSettings
@@ -244,7 +246,39 @@ class Relaxing(Calculation):
         return self.relaxation()
 
 
-class WithPotential(Calculation):
+class Evaluating(Calculation):
+    """One that evaluates a potential."""
+
+    def refuse_too_large(
+        self,
+        mixture: Mixture,
+        repeats: Sequence[int] = (1, 1, 1),
+        derivatives: Derivatives = "first",
+    ) -> None:
+        """Refuse a cell that no memory here holds, before a potential is loaded.
+
+        Args:
+            mixture: the cell.
+            repeats: of it in the largest evaluation.
+            derivatives: of the energy, once or twice.
+
+        Raises:
+            InputError: with the sizes.
+        """
+        from alchemlip.calculations.sizes import refuse_too_large
+
+        models = self.model  # type: ignore[attr-defined]
+        refuse_too_large(
+            mixture,
+            [models] if isinstance(models, str) else models,
+            self.device,  # type: ignore[attr-defined]
+            getattr(self, "dtype", "float64"),
+            repeats,
+            derivatives,
+        )
+
+
+class WithPotential(Evaluating):
     """One with one potential."""
 
     model: Model = DEFAULT_MODEL
@@ -273,7 +307,7 @@ class WithPotential(Calculation):
         )
 
 
-class WithPotentials(Calculation):
+class WithPotentials(Evaluating):
     """One with a potential, or an ensemble of them."""
 
     model: Models = [DEFAULT_MODEL]

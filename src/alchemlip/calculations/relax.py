@@ -33,6 +33,7 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
 
         mixture = self.mixture()
         chosen = self.relaxation()
+        self.refuse_too_large(mixture)
         potential = self.potential()
         refuse_unusable(mixture, potential, chosen)
 

@@ -43,6 +43,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
         mixture, scanned = self._scanned()
         name, species = scanned.group, scanned.species
         chosen = self.relaxation()
+        self.refuse_too_large(mixture)
         potential = self.potential()
         refuse_unusable(mixture, potential, chosen)
         title = f"{self.structure.stem}, {'/'.join(species)} on the {name} sites ({potential.name})"

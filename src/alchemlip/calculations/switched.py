@@ -83,6 +83,7 @@ class Switched(Switching):
         start, scanned = prepare_mixture(self.structure, self.mix, named, [], self.normalise)
         refuse_scanned(scanned)
         repeats = self.supercell()
+        self.refuse_too_large(start, repeats)  # before larger cells are made
         if self.end_state is not None:
             end, _ = prepare_mixture(self.end_state, [], [], [], self.normalise)
         elif self.to:

@@ -134,7 +134,9 @@ class Vacancy(Switching):
         )
         from alchemlip.report import describe_potential
 
-        mixture = self.mixture().repeat(self.supercell())
+        mixture = self.mixture()
+        self.refuse_too_large(mixture, self.supercell())
+        mixture = mixture.repeat(self.supercell())
         dynamics, switching, relaxation = self.dynamics(), self.switching(), self.relaxation()
         potential = self.potential()
         path = vacancy_path(mixture, self.site, 1.0 if self.spring is None else self.spring)

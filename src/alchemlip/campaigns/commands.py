@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from alchemlip.backends.names import is_known
 from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.calculations.parts import OfStructure
 
-SET_BY_CAMPAIGN = ("out", "resume", "settings", "help")
+SET_BY_CAMPAIGN = ("out", "resume", "settings", "help", "trust_file")
 """Options that a campaign gives to its runs itself."""
 
 
@@ -50,8 +51,9 @@ def input_files(command: str, options: Mapping[str, Any], base: Path) -> dict[st
     found = {}
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:
-            if known[name].kind is Path or _is_checkpoint(known[name], item, base):
-                found[item] = base / item
+            file = item if known[name].kind is Path else _checkpoint(known[name], item, base)
+            if file is not None:
+                found[file] = base / file
     return found
 
 
@@ -65,11 +67,19 @@ def plain(value: Any) -> Any:
 def _resolved(field: SettingsField, value: Any, base: Path) -> Any:
     if isinstance(value, list):
         return [_resolved(field, item, base) for item in value]
-    if field.kind is Path or _is_checkpoint(field, value, base):
+    if field.kind is Path or _checkpoint(field, value, base) is not None:
         return str((base / value).absolute())
     return value
 
 
-def _is_checkpoint(field: SettingsField, value: Any, base: Path) -> bool:
-    """Whether a text names a local potential rather than a released one."""
-    return field.option.completes == "model" and (base / value).is_file()
+def _checkpoint(field: SettingsField, value: Any, base: Path) -> str | None:
+    """Return the file that a text names as a local potential; None if it names none.
+
+    A released potential comes first, whatever files lie beside: ``./NAME`` names such a file.
+    """
+    if field.option.completes != "model" or is_known(value):
+        return None
+    if (base / value).is_file():
+        return str(value)
+    file, _, variant = value.rpartition("@")
+    return file if variant and file and (base / file).is_file() else None

@@ -109,6 +109,7 @@ def slurm_cluster(settings: SlurmSettings, logs: Path, runs: int = 1) -> Iterato
 
     def make() -> Executor:
         if not made:
+            logs.mkdir(parents=True, exist_ok=True)
             cluster = SLURMCluster(
                 scheduler_options={"dashboard_address": ":0"},
                 silence_logs=logging.CRITICAL,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, calculations, plain
-from alchemlip.campaigns.yaml_lines import MarkedYaml, Place, choose, read_yaml
+from alchemlip.yaml_files import MarkedYaml, Place, choose, read_yaml
 
 NAME = "name"
 
@@ -232,16 +232,12 @@ def _option(source: MarkedYaml, place: Place, command: str) -> SettingsField:
         raise source.error(
             place, f"{command!r} has no option {written!r}: {choose(name, sorted(known))}"
         )
-    if known[name].option.trusts:
-        raise source.error(
-            place,
-            f"{written!r} lets foreign code run, which no file may allow: leave it out, and write "
-            f"{known[name].flag} behind 'alchemlip campaign run' if you trust the checkpoint",
-        )
     return known[name]
 
 
 def _checked(source: MarkedYaml, place: Place, option: SettingsField, value: Any) -> Any:
+    if option.kind in (str, Path):
+        value = source.as_written(place)  # 1.10 is no 1.1 there
     try:
         checked = plain(option.checked(value))
     except ValueError as error:

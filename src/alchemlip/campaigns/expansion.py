@@ -129,7 +129,8 @@ def checksum(file: Path) -> str:
         InputError: if it cannot be read.
     """
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
             f"cannot read {str(file)!r} ({error.strerror}): check its permissions"

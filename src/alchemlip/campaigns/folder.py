@@ -19,7 +19,16 @@ from filelock import FileLock
 
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.errors import InputError
-from alchemlip.results import RESULT, lock_folder, now, write_atomically
+from alchemlip.files import (
+    is_partial,
+    open_to_append,
+    parse_json,
+    read_bytes,
+    read_json_object,
+    remove_partial,
+    write_atomically,
+)
+from alchemlip.results import RESULT, lock_folder, now
 
 CAMPAIGN = "campaign.json"
 LOCK = ".campaign.lock"
@@ -98,13 +107,13 @@ class CampaignFolder:
                 "campaign run' made"
             )
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = read_json_object(file, "name a new folder (--out), or move it away")
             if record["format"] > FORMAT:
                 raise InputError(
                     f"{str(file)!r} was written by a newer alchemlip: update alchemlip, or name a "
                     "new folder (--out)"
                 )
-            return [CampaignRun(**run) for run in record["runs"]]
+            return [_run(run) for run in record["runs"]]
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
@@ -124,8 +133,9 @@ class CampaignFolder:
             )
         if not (self.path / CAMPAIGN).exists():
             # A crash may have left the lock and half a record.
-            ours = (LOCK, f"{CAMPAIGN}.partial")
-            if self.path.is_dir() and any(item.name not in ours for item in self.path.iterdir()):
+            if self.path.is_dir() and any(
+                item.name != LOCK and not is_partial(item.name) for item in self.path.iterdir()
+            ):
                 raise InputError(
                     f"the folder {str(self.path)!r} is not empty and holds no {CAMPAIGN}: name a "
                     "new folder (--out)"
@@ -157,6 +167,7 @@ class CampaignFolder:
         }
         for name in ("runs", "attempts", "logs"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
+        remove_partial(self.path)
         text = json.dumps(content, indent=1) + "\n"
         write_atomically(self.path / CAMPAIGN, text.encode())
 
@@ -164,12 +175,9 @@ class CampaignFolder:
         """Return the content of a run's result.json; empty where there is none yet."""
         file = self.results(name) / RESULT
         try:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return read_json_object(file, "move its folder away")
         except FileNotFoundError:
             return {}
-        except ValueError as error:
-            raise InputError(f"{str(file)!r} is damaged: move its folder away") from error
-        return found
 
     def finished(self, name: str) -> bool:
         """Whether a run is."""
@@ -178,7 +186,7 @@ class CampaignFolder:
     def note(self, name: str, event: str, **values: Any) -> None:
         """Add a line to the attempts at a run; on return it is on the disk."""
         line = json.dumps({"event": event, "time": now(), **values}) + "\n"
-        file = os.open(self._attempts(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        file = open_to_append(self._attempts(name))
         try:
             # A line that a crash cut off is ended first; an empty line is nothing.
             os.write(file, b"\n" + line.encode())
@@ -189,15 +197,17 @@ class CampaignFolder:
     def attempts(self, name: str) -> Attempts:
         """Return what the attempts at a run came to."""
         try:
-            text = self._attempts(name).read_text(encoding="utf-8", errors="replace")
+            text = read_bytes(self._attempts(name)).decode(errors="replace")
         except FileNotFoundError:
             return Attempts()
         events: list[Mapping[str, Any]] = []
         for line in text.splitlines():
             try:
-                event = json.loads(line) if line else {}
+                event = parse_json(line) if line else {}
             except ValueError:
                 continue  # cut off by a crash
+            if not isinstance(event, dict) or (event and not isinstance(event.get("event"), str)):
+                continue
             if event.get("event") == "forgotten":
                 events.clear()
             elif event:
@@ -210,6 +220,12 @@ class CampaignFolder:
 
     def _attempts(self, name: str) -> Path:
         return self.path / "attempts" / f"{name}.jsonl"
+
+
+def _run(values: Mapping[str, Any]) -> CampaignRun:
+    """Return a run on record; the trust that a file once could grant is not taken from it."""
+    options = {key: value for key, value in values["options"].items() if key != "trust_file"}
+    return CampaignRun(**{**values, "options": options})
 
 
 def _difference(before: CampaignRun, now_: CampaignRun) -> str | None:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from alchemlip.campaigns.coordinates import Coordinate
 from alchemlip.campaigns.lines import Line, known, lines_of, panels, stacks
 from alchemlip.campaigns.quantities import label, scaled
+from alchemlip.files import save_figure
 from alchemlip.plotting import INK, REFERENCE, clean
 
 # Told apart by those who see few colours, too (Okabe and Ito, 2008); the markers help.
@@ -38,7 +39,7 @@ def plot_results(
     title: str = "",
 ) -> Path:
     """Save the picture that `draw_results` draws; the file's ending chooses the format."""
-    draw_results(columns, against, rows, places, title).savefig(file, dpi=180)
+    save_figure(draw_results(columns, against, rows, places, title), file, 180)
     return Path(file)
 
 

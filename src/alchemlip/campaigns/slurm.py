@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
-from alchemlip.campaigns.yaml_lines import choose, read_yaml
 from alchemlip.errors import InputError
+from alchemlip.yaml_files import choose, read_yaml
 
 # Workers whose scheduler does not answer end after this time.
 DEATH_TIMEOUT_S = 60
 MEMORY = r"^\d+ ?[KMGT]B$"
+ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
+OneLine = Annotated[str, StringConstraints(pattern=ONE_LINE)]
+
+# In double quotes a shell still puts in $VARIABLES, and nothing else.
+_PLAIN = re.compile(r"[A-Za-z0-9_./~${}:@%+=,-]+")
+_SPECIAL = re.compile(r'([\\"`]|\$(?![A-Za-z_{]))')
 
 
 class SlurmSettings(BaseModel):
@@ -44,13 +60,21 @@ class SlurmSettings(BaseModel):
     cores: int = Field(default=1, ge=1)
     memory: str = Field(pattern=MEMORY)
     walltime: str = Field(pattern=r"^(\d+-)?\d+(:\d\d?){0,2}$")
-    queue: str | None = None
-    account: str | None = None
-    interface: str | None = None
-    python: str | None = None
-    local_directory: str | None = None
+    queue: OneLine | None = None
+    account: OneLine | None = None
+    interface: OneLine | None = None
+    python: OneLine | None = None
+    local_directory: OneLine | None = None
     job_extra_directives: list[str] = []
     job_script_prologue: list[str] = []
+
+    @field_validator("job_extra_directives")
+    @classmethod
+    def _words(cls, directives: list[str]) -> list[str]:
+        for directive in directives:
+            if not re.fullmatch(ONE_LINE, directive) or not shlex.split(directive):
+                raise ValueError("write each argument in one line")
+        return directives
 
 
 def read_slurm(file: str | Path) -> SlurmSettings:
@@ -69,11 +93,12 @@ def read_slurm(file: str | Path) -> SlurmSettings:
             words = f"unknown entry {name!r}: {choose(name, SlurmSettings.model_fields)}"
         elif first["type"] == "missing":
             words = f"{name!r} is missing: add a line such as '{name}: {EXAMPLES[name]}'"
+        elif first["type"] == "string_pattern_mismatch" and name not in EXAMPLES:
+            words = f"{name} = {first['input']!r} cannot be used: write it in one line"
         elif name == "memory":
             words = f"memory = {first['input']!r} cannot be used: write it as 4GB"
         elif name == "walltime":
-            # 12:00:00 without quotes is a number to YAML.
-            words = f"walltime = {first['input']!r} cannot be used: write it as '12:00:00', quoted"
+            words = f"walltime = {first['input']!r} cannot be used: write it as 12:00:00"
         else:
             words = f"{name} = {first['input']!r} cannot be used: {first['msg']}"
         raise source.error(tuple(first["loc"]), words) from error
@@ -101,16 +126,33 @@ def job_parameters(settings: SlurmSettings, logs: Path, runs: int = 1) -> dict[s
         "job_cpu": number * settings.cores,
         "memory": f"{number * int(settings.memory[:-2])}{settings.memory[-2:]}",
         "walltime": settings.walltime,
-        "queue": settings.queue,
-        "account": settings.account,
-        "interface": settings.interface,
-        "python": settings.python,
-        "local_directory": settings.local_directory,
-        "job_extra_directives": settings.job_extra_directives,
+        "queue": quoted(settings.queue),
+        "account": quoted(settings.account),
+        "interface": settings.interface and shlex.quote(settings.interface),
+        "python": _for_shell(settings.python or sys.executable),
+        "local_directory": settings.local_directory and _for_shell(settings.local_directory),
+        "job_extra_directives": [
+            *(
+                f"{stream} {quoted(str(logs.absolute() / f'alchemlip-%J.{ending}'))}"
+                for stream, ending in (("-e", "err"), ("-o", "out"))
+            ),
+            *(shlex.join(shlex.split(item)) for item in settings.job_extra_directives),
+        ],
         "job_script_prologue": settings.job_script_prologue,
-        "log_directory": str(logs.absolute()),
         "death_timeout": DEATH_TIMEOUT_S,
     }
+
+
+def quoted(text: str | None) -> str | None:
+    """Return a text as one word of a line ``#SBATCH``, whose quotes are the shell's."""
+    return None if text is None else shlex.quote(text)
+
+
+def _for_shell(path: str) -> str:
+    """Return a path as one word for a shell, which may put in ``$VARIABLES`` and ``~``."""
+    if _PLAIN.fullmatch(path):
+        return path
+    return '"' + _SPECIAL.sub(r"\\\1", path) + '"'
 
 
 @contextmanager
@@ -142,9 +184,5 @@ def job_script(settings: SlurmSettings, logs: Path, runs: int = 1) -> str:
             "--slurm needs the package dask-jobqueue: install alchemlip with the extra [slurm]"
         ) from error
     parameters = job_parameters(settings, logs, runs)
-    # dask-jobqueue makes the folder of the output when it is told of it.
-    folder, parameters["log_directory"] = parameters["log_directory"], "."
     script: str = SLURMJob("tcp://SCHEDULER", name="WORKER", **parameters).job_script()
-    for stream in ("-e", "-o"):
-        script = script.replace(f"#SBATCH {stream} ./", f"#SBATCH {stream} {folder}/")
     return script

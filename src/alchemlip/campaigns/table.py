@@ -10,6 +10,7 @@ from typing import Any
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done, points_done
+from alchemlip.files import replacing
 from alchemlip.results import write_table
 
 LONGEST_LIST = 6
@@ -128,7 +129,6 @@ def write_tables(
         if frame[column].map(lambda value: isinstance(value, str)).any():
             frame[column] = frame[column].map(lambda value: None if value is None else str(value))
     parquet = folder.path / f"{name}.parquet"
-    partial = parquet.with_name(parquet.name + ".partial")
-    frame.to_parquet(partial)
-    partial.replace(parquet)
+    with replacing(parquet) as partial:
+        frame.to_parquet(partial)
     return [csv, parquet]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from alchemlip.campaigns.expansion import checksum
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
+from alchemlip.failures import sentence_of
+from alchemlip.files import open_to_append
 
 if TYPE_CHECKING:
     from alchemlip.batching import BatchExecutor
@@ -127,8 +129,9 @@ def run_calculation(
 
 def sentence(error: BaseException) -> str:
     """Return what an error says to a person."""
-    if isinstance(error, InputError):
-        return str(error)
+    known = str(error) if isinstance(error, InputError) else sentence_of(error)
+    if known is not None:
+        return known
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -208,7 +211,7 @@ def _checksum(file: str, modified: int, size: int) -> str:
 def _logged(file: Path) -> Iterator[None]:
     """Send what is printed to a file."""
     with (
-        file.open("a", encoding="utf-8") as log,
+        os.fdopen(open_to_append(file), "w", encoding="utf-8") as log,
         redirect_stdout(log),
         redirect_stderr(log),
         warnings.catch_warnings(),

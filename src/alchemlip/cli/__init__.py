@@ -5,7 +5,6 @@ One module a command; this one is the screen that shows them all.
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from alchemlip.cli import (
 )
 from alchemlip.cli.commands import command_of
 from alchemlip.errors import InputError
+from alchemlip.failures import sentence_of
 
 app = typer.Typer(
     name="alchemlip",
@@ -70,8 +70,8 @@ def main() -> None:
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except (OSError, MemoryError, RuntimeError) as error:
-        sentence = _what_the_machine_lacks(error)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        sentence = sentence_of(error)
         if sentence is None:
             raise
         print(f"Error: {sentence}", file=sys.stderr)
@@ -82,27 +82,3 @@ def main() -> None:
             raise
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
-
-
-def _what_the_machine_lacks(error: Exception) -> str | None:
-    """Return a sentence for a full disk, a folder that is closed, too little memory; else None."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"cannot write{_file(error)} ({error.strerror}): free space, and run the same command "
-            "again, which goes on from what is finished"
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"cannot use{_file(error) or ' a file'} ({error.strerror}): correct its permissions, "
-            "or name another folder (--out)"
-        )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (
-            "there is too little memory: take a smaller cell, --dtype float32, or on a GPU also "
-            "--device cpu, and run the same command again"
-        )
-    return None
-
-
-def _file(error: OSError) -> str:
-    return f" {str(error.filename)!r}" if error.filename is not None else ""

@@ -41,7 +41,10 @@ Out = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust-file", help="Allow local checkpoints: pickles, which can run code."),
+    typer.Option(
+        "--trust-file",
+        help="Allow the local checkpoints that the file names: pickles, which can run code.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -57,7 +60,7 @@ def init(
     """
     from alchemlip.campaigns.commands import calculations
     from alchemlip.campaigns.description import template
-    from alchemlip.results import write_atomically
+    from alchemlip.files import write_atomically
 
     if command not in calculations():
         raise InputError(
@@ -178,10 +181,10 @@ def run(
             "for a step of all; auto for as many as its memory allows.",
         ),
     ] = "1",
+    trust_file: Trust = False,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try runs again that had failed three times.")
     ] = False,
-    trust_file: Trust = False,
     dry_run: Annotated[
         bool,
         typer.Option(

@@ -155,32 +155,31 @@ def settings_of_file(file: Path, fields: Mapping[str, SettingsField]) -> dict[st
     Raises:
         InputError: with the line, if an entry is unknown or cannot be used.
     """
-    from alchemlip.campaigns.yaml_lines import read_yaml
+    from difflib import get_close_matches
 
-    source = read_yaml(file)
+    from alchemlip.yaml_files import read_yaml
+
+    source = read_yaml(file, "points: 11")
     found: dict[str, Any] = {}
     for key, value in source.content.items():
-        name = str(key).replace("-", "_")
-        if name == "out":
-            found[name] = value
-            continue
-        if name not in fields:
-            from difflib import get_close_matches
-
+        name = key.replace("-", "_")
+        if name != "out" and name not in fields:
             close = get_close_matches(name, fields, n=1)
             meant = f" (did you mean {close[0]}?)" if close else ""
             known = ", ".join(sorted([*fields, "out"]))
             raise source.error(
                 (key,), f"unknown entry {key!r}{meant}: the options of this command are {known}"
             )
-        if fields[name].option.trusts:
-            raise source.error(
-                (key,),
-                f"{key!r} lets foreign code run, which no file may allow: leave it out, and write "
-                f"{fields[name].flag} on the command line if you trust the checkpoint",
-            )
+        if name in found:
+            raise source.error((key,), f"{name!r} is given twice: write it once")
+        if value is None:
+            raise source.error((key,), f"{key!r} has no value: write one, or leave the line out")
+        if name == "out":
+            found[name] = source.as_written((key,))
+            continue
+        text = fields[name].kind in (str, Path)  # where 1.10 is no 1.1
         try:
-            found[name] = fields[name].checked(value)
+            found[name] = fields[name].checked(source.as_written((key,)) if text else value)
         except InputError as error:
             raise source.error((key,), str(error)) from error
     return found

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alchemlip.cli import options as opt
 from alchemlip.cli.completion import complete_model
 
 if TYPE_CHECKING:
@@ -35,8 +34,13 @@ Quick = Annotated[bool, typer.Option("--quick", help="Load no potential.")]
 
 def command(
     model: Chosen = [],
-    trust_file: opt.Trust = False,
-    device: opt.Device = "auto",
+    trust_file: Annotated[
+        bool,
+        typer.Option(
+            "--trust-file", help="Allow a local checkpoint: a pickle, which can run code."
+        ),
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
     quick: Quick = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

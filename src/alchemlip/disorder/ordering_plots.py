@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from alchemlip.disorder.ordering import stability_branches
 from alchemlip.disorder.pair_interactions import PairInteractions
+from alchemlip.files import save_figure
 from alchemlip.groups import FloatArray
 
 INK = "#1f2933"
@@ -40,7 +41,7 @@ def plot_ordering(
         axis.tick_params(colors=INK, labelsize=8)
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)
 
 

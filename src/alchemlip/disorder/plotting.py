@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from alchemlip.disorder.level import mixing_level
 from alchemlip.disorder.mixing import BinaryMixing
 from alchemlip.enthalpy import found_name, named
+from alchemlip.files import save_figure
 from alchemlip.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM
 
@@ -82,7 +83,7 @@ def plot_disorder(
     axes[-1].set_xlim(-0.02, 1.02)
     if title:
         axes[0].set_title(title, fontsize=10, color=INK)
-    figure.savefig(file, dpi=200)
+    save_figure(figure, file, 200)
     return Path(file)
 
 

@@ -12,7 +12,8 @@ from statistics import median
 from time import perf_counter
 
 from alchemlip.errors import FolderInUseError, InputError
-from alchemlip.results import lock_folder, write_atomically
+from alchemlip.files import write_atomically
+from alchemlip.results import lock_folder
 
 LITTLE_SPACE_GIB = 1.0
 SLOW_SYNC_MS = 100.0

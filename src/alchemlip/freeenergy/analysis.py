@@ -6,7 +6,6 @@ analysis.estimates["switching"].value_eV, analysis.progress
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alchemlip.errors import InputError
+from alchemlip.files import read_json_object
 from alchemlip.freeenergy.estimates import FreeEnergyEstimate, average_over_repeats
 from alchemlip.freeenergy.estimators import convergence_over_repeats, estimate_from_work
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyPoints
@@ -217,9 +217,9 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / RESULT
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json_object(file, "name the folder of another run")
         status = content["status"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, KeyError) as error:
         raise InputError(
             f"there is no readable {RESULT} in {str(folder)!r}: name a run's folder"
         ) from error

@@ -6,7 +6,6 @@ mu = chemical_potential_of_element("frenkel-ladd-Fe", "Fe", 100.0, potential="se
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip.errors import InputError
+from alchemlip.files import parse_json, read_bytes
 from alchemlip.mixture import Mixture
 from alchemlip.results import RESULT
 
@@ -182,9 +182,11 @@ def _shown(folder: str | Path) -> str:
 def _read(folder: Path, shown: str) -> dict[str, Any]:
     file = folder / RESULT if folder.is_dir() else folder
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(read_bytes(file))
     except OSError as error:
         raise InputError(f"{shown} cannot be read ({error.strerror}): check the path") from error
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{shown} is damaged: run it again") from error
     if not isinstance(record, dict):

@@ -19,6 +19,7 @@ from ase import units
 from scipy.special import expit
 
 from alchemlip.errors import InputError
+from alchemlip.files import save_figure
 from alchemlip.freeenergy.einstein import thermal_energy
 from alchemlip.groups import FloatArray
 
@@ -166,4 +167,4 @@ def plot_concentration(
     axis.set_title(title, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25, lw=0.6)
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, 150)

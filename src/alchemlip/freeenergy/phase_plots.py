@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alchemlip.files import save_figure
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyCurve, FreeEnergyPoints
 from alchemlip.freeenergy.phase_stability import Crossing
 from alchemlip.groups import FloatArray
@@ -100,7 +101,7 @@ def plot_phases(
     for axis in (upper, lower):
         clean(axis)
     figure.align_ylabels([upper, lower])
-    figure.savefig(file, dpi=160)
+    save_figure(figure, file, 160)
     return Path(file)
 
 
@@ -178,7 +179,7 @@ def plot_windows(
     right.set_ylabel("free energy difference (eV)")
     right.legend(frameon=False, fontsize=8)
     clean(right)
-    figure.savefig(file, dpi=160)
+    save_figure(figure, file, 160)
     return Path(file)
 
 
@@ -237,5 +238,5 @@ def plot_compositions(rows: Sequence[Mapping[str, float]], file: str | Path) -> 
     axis.set_ylabel(("free energy of mixing" if mixing else "free energy") + " (meV/atom)")
     axis.legend(frameon=False, fontsize=8)
     clean(axis)
-    figure.savefig(file, dpi=160)
+    save_figure(figure, file, 160)
     return Path(file)

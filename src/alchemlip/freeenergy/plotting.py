@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from alchemlip.files import save_figure
 from alchemlip.freeenergy.estimates import FreeEnergyEstimate
 from alchemlip.freeenergy.estimators import estimate_from_work
 from alchemlip.freeenergy.export import hat_means
@@ -57,7 +58,7 @@ def plot_switching(record: RunRecord, results: Mapping[str, Any], file: str | Pa
             axes[2].text(0.5, 0.5, "no repeat is complete yet", ha="center", color=INK)
         if path:
             axes[1].set_title(path, fontsize=10, color=INK)
-    figure.savefig(file, dpi=160)
+    save_figure(figure, file, 160)
     return Path(file)
 
 
@@ -142,7 +143,7 @@ def plot_switching_times(
     for axis in (upper, lower):
         clean(axis)
     figure.align_ylabels([upper, lower])
-    figure.savefig(file, dpi=160)
+    save_figure(figure, file, 160)
     return Path(file)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from alchemlip.campaigns.folder import CAMPAIGN, CampaignFolder
 from alchemlip.campaigns.lines import Line, lines_of, panels, stacks
 from alchemlip.campaigns.quantities import drawn, label, numeric_columns, scaled
 from alchemlip.campaigns.table import RunState, collected, run_state
+from alchemlip.files import read_json_object
 from alchemlip.reporting.content import (
     Figure,
     Findings,
@@ -45,7 +45,7 @@ def campaign_content(path: Path) -> ReportContent:
     """
     folder = CampaignFolder(path)
     runs = folder.runs()
-    record = json.loads((path / CAMPAIGN).read_text(encoding="utf-8"))
+    record = read_json_object(path / CAMPAIGN, "name the folder of another campaign")
     states = [run_state(folder, run) for run in runs]
     counts = Counter(state.state for state in states)
     finished = counts["finished"]
