@@ -23,8 +23,8 @@ from ase.build import bulk
 from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
+from alchemlip.calculations.mixtures import parse_sites
 from alchemlip.cli import INTERRUPTED, main
-from alchemlip.cli.options import parse_sites
 from alchemlip.errors import InputError
 
 SALT = ("salt.cif", "--mix", "Na=Na0.75K0.25")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemlip.backends.names import is_known
-from alchemlip.calculations import REGISTERED, calculation
+from alchemlip.calculations import REGISTERED, calculation_of
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.calculations.parts import OfStructure
 
@@ -19,7 +19,7 @@ SET_BY_CAMPAIGN = ("out", "resume", "settings", "help", "trust_file")
 @cache
 def calculations() -> Mapping[str, Mapping[str, SettingsField]]:
     """Return the calculations that start from a structure, and their settings."""
-    found = {command: calculation(command) for command in REGISTERED}
+    found = {command: calculation_of(command) for command in REGISTERED}
     return {
         command: {
             name: field for name, field in item.fields().items() if name not in SET_BY_CAMPAIGN
