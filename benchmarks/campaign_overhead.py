@@ -83,7 +83,7 @@ def watched() -> Iterator[Clock]:
     """Count the time of the parts of a campaign in this process."""
     clock = Clock()
     parts = [
-        ("command", worker, "run_command"),
+        ("command", worker, "run_calculation"),
         ("attempts", CampaignFolder, "note"),
         ("attempts read", CampaignFolder, "attempts"),
         ("results read", CampaignFolder, "result"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alchemlip import AlchemicalPotential
-from alchemlip.cli import options
+from alchemlip.calculations import potentials
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -36,5 +36,5 @@ def springs(*_: Any) -> AlchemicalPotential:
     return SPRINGS
 
 
-options.prepare_single_potential = springs
-options.prepare_potential = springs
+potentials.prepare_single_potential = springs
+potentials.prepare_potential = springs

@@ -47,8 +47,10 @@ def cheap_runs(
     """Work in a folder with structure files; commands of one potential take ``single``."""
     pairs = pair_potential()
     springs = single or spring_potential(3.7, (29,), 1.0, {29: 1.5})
-    monkeypatch.setattr("alchemlip.cli.options.prepare_potential", lambda *_: pairs)
-    monkeypatch.setattr("alchemlip.cli.options.prepare_single_potential", lambda *_: springs)
+    monkeypatch.setattr("alchemlip.calculations.potentials.prepare_potential", lambda *_: pairs)
+    monkeypatch.setattr(
+        "alchemlip.calculations.potentials.prepare_single_potential", lambda *_: springs
+    )
     monkeypatch.chdir(folder)
     bulk("NaCl", "rocksalt", 5.7).write("salt.cif")
     bulk("NaCl", "rocksalt", 5.9).write("large.cif")

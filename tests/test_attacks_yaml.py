@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alchemlip import InputError
-from alchemlip.campaigns.commands import calculations, run_arguments
+from alchemlip.campaigns.commands import calculations, settings_of
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.yaml_files import read_yaml
@@ -95,9 +95,8 @@ def test_only_the_command_line_of_a_campaign_grants_trust(tmp_path: Path) -> Non
         given = {"structure": "--trust-file", "model": ["--trust-file"]}
         kept = {k: v if options[k].many else str(v) for k, v in given.items() if k in options}
         kept["model"] = given["model"] if options["model"].many else "--trust-file"
-        words = run_arguments(command, kept, tmp_path / "out", tmp_path)
-        assert "--trust-file" not in words
-        assert run_arguments(command, kept, tmp_path, tmp_path, trust=True)[1] == "--trust-file"
+        assert "trust_file" not in settings_of(command, kept, tmp_path)
+        assert settings_of(command, kept, tmp_path, trust_file=True)["trust_file"] is True
     run = {"name": "a", "command": "relax", "varied": {}, "files": {}}
     record = {"format": 1, "runs": [run | {"options": {"trust_file": True, "fmax": 1.0}}]}
     (tmp_path / "campaign.json").write_text(json.dumps(record))

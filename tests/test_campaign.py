@@ -20,17 +20,19 @@ import pandas as pd
 import pytest
 import torch
 from ase.build import bulk
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from alchemlip import AlchemicalPotential
-from alchemlip.campaigns.commands import calculations, run_arguments
+from alchemlip.calculations import calculation
+from alchemlip.campaigns.commands import calculations, settings_of
 from alchemlip.campaigns.description import read_campaign, template
 from alchemlip.campaigns.execution import jobs, run_jobs
 from alchemlip.campaigns.executors import Lane, in_this_process, processes
 from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import MOST_FAILURES, CampaignFolder
 from alchemlip.campaigns.table import collected, flat, run_state
-from alchemlip.campaigns.worker import Job, Outcome, perform, run_command
+from alchemlip.campaigns.worker import Job, Outcome, perform, run_calculation
 from alchemlip.cli import app
 from alchemlip.errors import InputError
 from alchemlip.potential import keeping_potentials, load_potential
@@ -81,26 +83,26 @@ def prepared(text: str, out: str) -> tuple[CampaignFolder, list[CampaignRun], li
 
 def analytic(deadly: bool = False) -> None:
     """Give a worker the analytic potentials; a deadly one dies of one of the runs."""
+    from alchemlip.calculations import potentials
     from alchemlip.campaigns import worker
-    from alchemlip.cli import options
 
     pairs, springs = pair_potential(), spring_potential(3.7, (29,), 1.0, {29: 1.5})
-    options.prepare_potential = lambda *_: pairs
-    options.prepare_single_potential = lambda *_: springs
+    potentials.prepare_potential = lambda *_: pairs
+    potentials.prepare_single_potential = lambda *_: springs
     if deadly:
 
-        def run(arguments: Any) -> None:
-            if "salt.cif" in str(arguments) and "K0.5" in str(arguments):
+        def run(command: str, settings: Any, out: Path) -> Any:
+            if "salt.cif" in str(settings) and "K0.5" in str(settings):
                 os.kill(os.getpid(), signal.SIGKILL)
-            run_command(arguments)
+            return run_calculation(command, settings, out)
 
-        worker.run_command = run
+        worker.run_calculation = run
 
 
 def forked(deadly: bool = False) -> Executor:
     """A pool of one process, forked from one where torch is loaded and no thread runs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["alchemlip.cli.vacancy", "pair_models"])
+    context.set_forkserver_preload(["alchemlip.calculations.vacancy", "pair_models"])
     return ProcessPoolExecutor(1, mp_context=context, initializer=analytic, initargs=(deadly,))
 
 
@@ -153,21 +155,21 @@ def test_a_given_seed_is_kept() -> None:
     assert seeds == [1, 2, 1, 2]
 
 
-def test_arguments_reach_the_command_as_they_were_meant() -> None:
-    """What the command line parses from a run's arguments is what the campaign file says."""
-    from typer.main import get_command
-
+def test_settings_reach_the_calculation_as_they_were_meant() -> None:
+    """What a run is given is what the campaign file says; its command line says it again."""
     options = {"structure": "Cu.extxyz", "mu": -4.5, "static": False, "mix": ["a=b", "c=d"]}
     options |= {"reference_cell": False, "repeats": 3, "repeat": "2,2,2"}
-    arguments = run_arguments("vacancy", options, Path("out"), Path.cwd())
-    command = get_command(app).commands["vacancy"]  # type: ignore[attr-defined]
-    parsed = command.make_context("vacancy", arguments[1:]).params
+    made = calculation("vacancy")(**settings_of("vacancy", options, Path.cwd()))
     for name, value in options.items():
-        if name == "structure":
-            assert parsed[name] == Path("Cu.extxyz").absolute()
-        else:
-            assert parsed[name] == value
-    assert parsed["out"] == Path("out")
+        wanted = Path("Cu.extxyz").absolute() if name == "structure" else value
+        assert getattr(made, name) == wanted
+    words = made.command_line()
+    assert words[:3] == ["alchemlip", "vacancy", str(Path("Cu.extxyz").absolute())]
+    assert {"--mu=-4.5", "--no-static", "--mix=a=b", "--mix=c=d", "--repeats=3"} <= set(words)
+    command = get_command(app).commands["vacancy"]  # type: ignore[attr-defined]
+    parsed = command.make_context("vacancy", words[2:]).params
+    del parsed["out"], parsed["settings"]
+    assert calculation("vacancy")(**parsed) == made
 
 
 def test_the_template_of_every_calculation_is_a_campaign() -> None:
@@ -195,9 +197,17 @@ def test_the_template_of_every_calculation_is_a_campaign() -> None:
         ("command: relax\nseed: one\n", 2, "seed = 'one' cannot be used"),
         ("command: relax\nvary:\n  presure: 1\n", 3, "has no option 'presure': choose one of pres"),
         ("command: relax\noptions:\n  out: x\n", 3, "gives 'out' to its runs itself"),
-        ("command: relax\nvary:\n  pressure:\n  - 1\n  - high\n", 5, "'high': give a number"),
-        ("command: relax\nvary:\n  max_steps: 1.5\n", 3, "max_steps cannot be 1.5: give a whole"),
-        ("command: relax\noptions: {cell: ~}\n", 2, "cell cannot be None: give a text"),
+        (
+            "command: relax\nvary:\n  pressure:\n  - 1\n  - high\n",
+            5,
+            "--pressure high cannot be used: give a number",
+        ),
+        (
+            "command: relax\nvary:\n  max_steps: 1.5\n",
+            3,
+            "--max-steps 1.5 cannot be used: give a whole",
+        ),
+        ("command: relax\noptions: {cell: ~}\n", 2, "--cell None cannot be used: give a text"),
         ("command: relax\nvary:\n  structure: none.cif\n", 3, "there is no file"),
         ("command: relax\nvary:\n  structure: []\n", 3, "'structure' has no values"),
         ("command: relax\nvary:\n  pressure: 1\n", 2, "'structure' is missing"),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from alchemlip.campaigns.evaluation_cost import measured_evaluation, parsed_options
 
-from alchemlip.campaigns.commands import run_arguments
+from alchemlip.calculations import calculation
+from alchemlip.calculations.base import Progress
+from alchemlip.calculations.cost import EvaluationCount
+from alchemlip.calculations.trial import trial_relaxation
+from alchemlip.campaigns.commands import settings_of
 from alchemlip.campaigns.cost import measured_costs
+from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done
 from alchemlip.campaigns.table import run_state
-from alchemlip.campaigns.worker import run_command
-from alchemlip.cli.freeenergy import watching_progress
+from alchemlip.campaigns.worker import run_calculation
 from alchemlip.results import POINTS
 from campaign_runs import cheap_runs, cli, runs_of
 from pair_models import pair_potential
@@ -48,8 +51,10 @@ def springs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cheap_runs(tmp_path, monkeypatch)
 
 
-def stopping(after: int, told: list[float]) -> Callable[[int, int], None]:
-    def watch(done: int, total: int) -> None:
+def stopping(after: int, told: list[float]) -> Progress:
+    def watch(done: int, total: int | None, text: str = "", /) -> None:
+        if done == 0 or total is None:
+            return  # it says how far it was when it began
         told.append(done / total)
         if len(told) == after:
             raise StopError
@@ -72,9 +77,9 @@ def test_the_fraction_is_what_the_run_told(
     folder.record(Path("mixing.yaml"), folder.check([run]))
     assert run_state(folder, run).fraction is None
     told: list[float] = []
-    arguments = run_arguments(run.command, run.options, folder.results(run.name), Path.cwd())
-    with watching_progress(stopping(after, told)), pytest.raises(StopError):
-        run_command(arguments)
+    settings = settings_of(run.command, run.options, Path.cwd())
+    with pytest.raises(StopError):
+        run_calculation(run.command, settings, folder.results(run.name), stopping(after, told))
     state = run_state(folder, run)
     assert state.state == "begun"
     assert state.fraction == pytest.approx(told[-1], abs=1e-12)
@@ -121,6 +126,12 @@ def test_of_a_search_only_the_points_are_known(pairs: None) -> None:
 # ---------------------------------------------------------------------- what it costs
 
 
+def counted(run: CampaignRun) -> EvaluationCount:
+    made: Any = calculation(run.command)(**settings_of(run.command, run.options, Path.cwd()))
+    count: EvaluationCount = made.evaluations(trial_relaxation(made))
+    return count
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -134,9 +145,8 @@ def test_of_a_search_only_the_points_are_known(pairs: None) -> None:
 )
 def test_runs_take_as_many_evaluations_as_was_said(pairs: None, text: str) -> None:
     (run,) = runs_of(text + "vary: {structure: salt.cif}\n")
-    arguments = run_arguments(run.command, run.options, Path("out"), Path.cwd())
-    _, count = measured_evaluation(parsed_options(run, arguments), run.command)
-    run_command(arguments)
+    count = counted(run)
+    run_calculation(run.command, settings_of(run.command, run.options, Path.cwd()), Path("out"))
     taken = json.loads(Path("out/result.json").read_text())["results"]["evaluations"]
     assert count.low <= taken <= count.high
     assert count.typical or count.low == count.high
@@ -176,8 +186,7 @@ def test_every_calculation_has_a_cost(
         by_options = []
         for written in (text, text.replace(options, f"{kept}, {more}")):
             (run,) = runs_of(written)
-            arguments = run_arguments(command, run.options, Path("out"), Path.cwd())
-            by_options.append(measured_evaluation(parsed_options(run, arguments), command)[1])
+            by_options.append(counted(run))
         assert by_options[0].low < by_options[1].low
         assert by_options[0].high < by_options[1].high
 

@@ -65,9 +65,9 @@ def serve_scheduler(port: int) -> None:
 def serve_worker(address: str, folder: str) -> None:
     from distributed import Worker
 
-    from alchemlip.cli import options
+    from alchemlip.calculations import potentials
 
-    options.prepare_single_potential = springs
+    potentials.prepare_single_potential = springs
     torch.set_num_threads(1)
 
     async def serve() -> None:
@@ -133,7 +133,7 @@ class Cluster:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("alchemlip.cli.options.prepare_single_potential", springs)
+    monkeypatch.setattr("alchemlip.calculations.potentials.prepare_single_potential", springs)
     monkeypatch.chdir(tmp_path)
     Atoms("Cu", cell=[3.0] * 3, pbc=True).write("Cu.extxyz")
     Path("campaign.yaml").write_text(CAMPAIGN)

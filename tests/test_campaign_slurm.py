@@ -52,10 +52,10 @@ vary:
 """
 # A worker of a job is a new interpreter: it takes the analytic potential from here.
 ANALYTIC = """\
-from alchemlip.cli import options
+from alchemlip.calculations import potentials
 from pair_models import pair_potential
 pairs = pair_potential()
-options.prepare_potential = lambda *_: pairs
+potentials.prepare_potential = lambda *_: pairs
 """
 SBATCH = """\
 #!/bin/sh
@@ -79,7 +79,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     pairs = pair_potential()
-    monkeypatch.setattr("alchemlip.cli.options.prepare_potential", lambda *_: pairs)
+    monkeypatch.setattr("alchemlip.calculations.potentials.prepare_potential", lambda *_: pairs)
     monkeypatch.chdir(tmp_path)
     bulk("NaCl", "rocksalt", 5.7).write("salt.cif")
     Path("campaign.yaml").write_text(CAMPAIGN)

@@ -99,6 +99,8 @@ def cli(
     def load(name: str, **options: Any) -> AlchemicalPotential:
         default = {"device": "auto", "dtype": "float64", "modal": None, "trust": False}
         default |= {"head": None, "representation": "nodes"}
+        if options.get("device") == "cpu":  # which is what auto is here
+            default["device"] = "cpu"
         if name == "sevennet-0" and options == default:
             return potential
         return load_potential(name, **options)
@@ -690,3 +692,21 @@ def test_help_is_quick() -> None:
     for command in ("energy", "relax", "scan", "models"):
         assert command in done.stdout
     assert done.stderr == ""
+
+
+def test_a_magnetic_alloy_is_told(cli: Cli) -> None:
+    """In the terminal, in result.json and in the report."""
+    bulk("Fe", "bcc", 2.85).write("iron.cif")
+    mixed = ("iron.cif", "--mix", "Fe=Fe0.5Cr0.5")
+    for command, *options in (
+        ("energy", *mixed),
+        ("relax", *mixed, *LOOSE),
+        ("scan", "iron.cif", "--mix", "Fe=Fe,Cr", "--points", "2", *LOOSE),
+    ):
+        outcome = cli(command, *options, "--out", command)
+        assert outcome.code == 0, outcome.err
+        assert "Cr and Fe are mixed" in " ".join(outcome.err.split())
+        (sentence,) = result(command)["warnings"]
+        assert "sign of a mixing energy" in sentence
+        cli("report", command)
+        assert "Cr and Fe are mixed" in Path(command, "report.html").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alchemlip.calculations import REGISTERED, calculation_of
+from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.errors import InputError
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
@@ -48,7 +48,7 @@ NEEDED = {
 def cases() -> Iterator[Any]:
     """Yield every option with every value."""
     for command in REGISTERED:
-        for field in calculation_of(command).fields().values():
+        for field in calculation(command).fields().values():
             if field.kind is not bool:
                 yield pytest.param(command, field, id=f"{command}-{field.name}")
 
@@ -106,13 +106,13 @@ def test_numbers_have_a_range(command: str, field: SettingsField) -> None:
 def test_what_is_in_range_is_taken() -> None:
     """A seed of 0 and a negative pressure are what they say."""
     for command in REGISTERED:
-        fields = calculation_of(command).fields()
+        fields = calculation(command).fields()
         assert "seed" not in fields or taken(fields["seed"], "0")
         assert "pressure" not in fields or taken(fields["pressure"], "-1")
 
 
 def test_settings_in_python_are_checked_alike() -> None:
-    scan = calculation_of("scan")
+    scan = calculation("scan")
     with pytest.raises(InputError, match="--fmax -1 cannot be used: give a number above 0"):
         scan(structure="salt.cif", fmax=-1)
     with pytest.raises(InputError, match=r"scan has no setting 'fmx' \(did you mean fmax\?\)"):
@@ -126,11 +126,11 @@ def test_settings_in_python_are_checked_alike() -> None:
 
 def test_each_is_imported_by_name() -> None:
     """Whatever was imported before, its parts among them."""
-    import alchemlip.calculations.calculation as part
+    import alchemlip.calculations.base as part
     from alchemlip import calculations
 
     for command, name in REGISTERED.items():
         found = getattr(calculations, name)
-        assert found is calculation_of(command)
+        assert found is calculation(command)
         assert issubclass(found, part.Calculation)
         assert found.command == command

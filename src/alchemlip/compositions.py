@@ -25,9 +25,9 @@ def with_flat_composition(mixture: Mixture, composition: npt.ArrayLike) -> Mixtu
             f"{len(mixture.component_labels)} components: give one each of "
             f"{', '.join(mixture.component_labels)}"
         )
-    for group in mixture.groups:
-        mixture = mixture.with_composition(group.name, flat[mixture.components_of(group.name)])
-    return mixture
+    return mixture.with_compositions(
+        {group.name: flat[mixture.components_of(group.name)] for group in mixture.groups}
+    )
 
 
 def without_absent_species(mixture: Mixture) -> Mixture:

@@ -67,10 +67,12 @@ def rounded(
         if found is None:
             raise InputError(_none_held(mixture, repeats, constraints))
         counts = found
-    for group in mixture.groups:
-        own = counts[mixture.components_of(group.name)]
-        mixture = mixture.with_composition(group.name, own / (len(group.sites) * parts))
-    return mixture
+    return mixture.with_compositions(
+        {
+            group.name: counts[mixture.components_of(group.name)] / (len(group.sites) * parts)
+            for group in mixture.groups
+        }
+    )
 
 
 def _sites(mixture: Mixture, parts: int) -> IntArray:

@@ -31,6 +31,7 @@ def plot_scan(
     records: Sequence[Mapping[str, Any]],
     file: str | Path,
     title: str = "",
+    level: str = "",
 ) -> Path:
     """Draw a binary line or a ternary triangle, by the number of components.
 
@@ -40,9 +41,10 @@ def plot_scan(
         records: (P,) properties as `alchemlip.report` names them.
         file: where the picture goes (its ending chooses the format).
         title: above the picture.
+        level: of theory of the mixing energy, beside it.
     """
     draw = plot_line if len(labels) == 2 else plot_triangle
-    figure = draw(x, labels, records, title)
+    figure = draw(x, labels, records, title, level)
     save_figure(figure, file, 200)
     return Path(file)
 
@@ -67,7 +69,11 @@ def lattice_parameters(records: Sequence[Mapping[str, Any]]) -> dict[str, FloatA
 
 
 def plot_line(
-    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]], title: str = ""
+    x: FloatArray,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    title: str = "",
+    level: str = "",
 ) -> Figure:
     """Draw lattice parameters with their straight (Vegard) lines, and the mixing energy."""
     along = x[:, 1]
@@ -99,6 +105,8 @@ def plot_line(
     _with_error_bars(axes[-1], along[order], energy[order], error, order, WARM)
     _mark_unconverged(axes[-1], along, energy, records, WARM)
     axes[-1].set_ylabel(f"{named('mixing energy', 'enthalpy' in key)}\n(meV/site)")
+    if level:
+        axes[-1].set_title(level, fontsize=8, color=INK)
     axes[-1].set_xlabel(f"x, from {labels[0]} (0) to {labels[1]} (1)")
     axes[-1].set_xlim(-0.02, 1.02)
     clean(axes[-1])
@@ -111,7 +119,11 @@ def plot_line(
 
 
 def plot_triangle(
-    x: FloatArray, labels: Sequence[str], records: Sequence[Mapping[str, Any]], title: str = ""
+    x: FloatArray,
+    labels: Sequence[str],
+    records: Sequence[Mapping[str, Any]],
+    title: str = "",
+    level: str = "",
 ) -> Figure:
     """Draw the cube root of the cell volume and the mixing energy over a composition triangle."""
     import mpltern  # noqa: F401  registers the ternary projection
@@ -146,6 +158,8 @@ def plot_triangle(
         bar.ax.tick_params(labelsize=7)
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
+    if level:
+        figure.text(0.5, 0.01, f"mixing: {level}", ha="center", fontsize=8, color=INK)
     return figure
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.calculation import Calculation
+    from alchemlip.calculations.base import Calculation
 
 REGISTERED = {
     "energy": "Energy",
@@ -28,10 +28,10 @@ REGISTERED = {
 }
 """Class of every calculation by its command, in the order of the help; the file is named alike."""
 
-__all__ = ["REGISTERED", "calculation_of"]
+__all__ = ["REGISTERED", "calculation"]
 
 
-def calculation_of(command: str) -> type[Calculation]:
+def calculation(command: str) -> type[Calculation]:
     """Return the class of a calculation.
 
     Args:
@@ -48,7 +48,7 @@ def calculation_of(command: str) -> type[Calculation]:
 def __getattr__(name: str) -> Any:
     for command, known in REGISTERED.items():
         if known == name:
-            return calculation_of(command)
+            return calculation(command)
     raise AttributeError(f"module 'alchemlip.calculations' has no attribute {name!r}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from alchemlip.calculations.calculation import Calculation, Progress, silent
+from alchemlip.calculations.base import Calculation, Progress, silent
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import HIGHEST_TEMPERATURE_K, Seed
 from alchemlip.calculations.result import Result

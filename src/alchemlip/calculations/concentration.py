@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from alchemlip.calculations.calculation import Calculation, Plan, Progress
+from alchemlip.calculations.base import Calculation, Plan, Progress
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import HIGHEST_TEMPERATURE_K
 from alchemlip.errors import InputError

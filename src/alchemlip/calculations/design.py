@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from alchemlip.calculations import cost
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.goals import constraints_of, goals_of

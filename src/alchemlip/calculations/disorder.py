@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from alchemlip.calculations import cost
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.mixtures import parse_repeats
@@ -276,7 +276,8 @@ class Disorder(WithPotential, Relaxing, OfStructure):
         else:
             from alchemlip.plotting import plot_scan
 
-            plot_scan(x, species, records, picture, title)
+            level = "random alloy at ideal sites, at rest"
+            plot_scan(x, species, records, picture, title, level)
 
 
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from alchemlip.calculations.calculation import Plan, Progress, silent
+from alchemlip.calculations.base import Plan, Progress, silent
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import (
     HIGHEST_PRESSURE_GPA,

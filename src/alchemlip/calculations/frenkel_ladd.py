@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.dynamics_parts import (
     LONGEST_PS,
     SAMPLING,

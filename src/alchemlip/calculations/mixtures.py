@@ -27,13 +27,16 @@ def prepare_mixture(
     groups: Sequence[str],
     concerted: Sequence[str],
     normalise: bool,
+    exclusive: Sequence[str] = (),
 ) -> tuple[Mixture, list[Scanned]]:
     """Return the mixture that the options describe, and the groups given as species lists."""
+    from alchemlip.calculations.exclusive import with_exclusive_by_options
     from alchemlip.structure_files import read_structure
 
     mixture = read_structure(structure, normalise=normalise)
     mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
-    return _with_correlations(mixture, concerted), scanned
+    mixture = _with_correlations(mixture, concerted)
+    return with_exclusive_by_options(mixture, exclusive), scanned
 
 
 def mixed_by_options(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from alchemlip.calculations import cost
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import (
@@ -171,6 +171,7 @@ class Order(WithPotential, OfStructure):
         store: ResultFolder,
         progress: Progress,
     ) -> None:
+        from alchemlip.disorder.level import level_of_ordering
         from alchemlip.disorder.ordering_plots import plot_ordering
         from alchemlip.disorder.ordering_study import random_enthalpy, study_ordering
         from alchemlip.plausibility import mixture_warnings
@@ -197,11 +198,15 @@ class Order(WithPotential, OfStructure):
         )
         progress(2, 3, "what was asked for besides")
         results = {"converged": converged, **describe_structure(mixture)}
-        results |= self._results(study, potential)
-        results |= random_enthalpy(study, self.pressure)
+        results |= random_enthalpy(study, self.pressure) | self._results(study, potential)
         _write_files(study, results, store)
         title = f"{self.structure.stem}, {group} sites ({potential.name})"
-        plot_ordering(study.interactions, store.path / "order.png", title)
+        plot_ordering(
+            study.interactions,
+            store.path / "order.png",
+            title,
+            level=level_of_ordering(results).name,
+        )
         store.finish(results, warnings=mixture_warnings(mixture))
 
     def _results(self, study: OrderingStudy, potential: AlchemicalPotential) -> dict[str, Any]:

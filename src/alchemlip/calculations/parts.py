@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from alchemlip.calculations.calculation import Calculation
+from alchemlip.calculations.base import Calculation
 from alchemlip.calculations.fields import Option
 from alchemlip.errors import InputError
 
@@ -54,6 +54,15 @@ Concerted = Annotated[
         "solution. 'all' means every group. May be repeated."
     ),
     Option(STRUCTURE, metavar="GROUP"),
+]
+Exclusive = Annotated[
+    list[str],
+    Field(
+        description="Sites of which at most one is filled (split sites), e.g. 4,7; 'auto': all "
+        "that can be empty and are closer than 0.7 of their covalent radii; 'none': not even those "
+        "that the file names. May be repeated."
+    ),
+    Option(STRUCTURE, metavar="SITES"),
 ]
 Normalise = Annotated[
     bool, Field(description="Divide the weights of a formula by their sum."), Option(STRUCTURE)
@@ -209,13 +218,17 @@ class OfStructure(Calculation):
         from alchemlip.calculations.mixtures import prepare_mixture
 
         concerted: list[str] = getattr(self, "concerted", [])
-        return prepare_mixture(self.structure, self.mix, self.group, concerted, self.normalise)
+        exclusive: list[str] = getattr(self, "exclusive", [])
+        return prepare_mixture(
+            self.structure, self.mix, self.group, concerted, self.normalise, exclusive
+        )
 
 
 class Correlated(OfStructure):
-    """One whose groups may change together."""
+    """One whose groups may change together, or exclude one another."""
 
     concerted: Concerted = []
+    exclusive: Exclusive = []
 
 
 class Relaxing(Calculation):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import ClassVar
 
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.parts import Correlated, Relaxing, Represented, WithPotentials
 from alchemlip.results import ResultFolder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.parts import (
     Correlated,
@@ -67,10 +67,12 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
             )
 
         def draw(result: Result) -> None:
+            from alchemlip.disorder.level import scan_level
             from alchemlip.plotting import plot_scan
 
             x = composition_grid(len(species), self.points)
-            plot_scan(x, species, list(result.points), result.folder / "scan.png", title)
+            level = scan_level(mixture.group(name).correlation).name
+            plot_scan(x, species, list(result.points), result.folder / "scan.png", title, level)
 
         inputs = scan_inputs(mixture, potential, name, self.points, chosen)
         return Plan(inputs, compute, source(self.structure, potential), draw)

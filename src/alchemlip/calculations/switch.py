@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from alchemlip.calculations.calculation import Plan
+from alchemlip.calculations.base import Plan
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import POTENTIAL
 from alchemlip.calculations.switched import Switched

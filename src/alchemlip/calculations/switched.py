@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.dynamics_parts import Switching
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import STRUCTURE, Representation
@@ -154,8 +154,11 @@ class Switched(Switching):
         potential: AlchemicalPotential,
     ) -> dict[str, Any]:
         """Return all that determines a run; the settings of the sampling stand under their name."""
+        from alchemlip.freeenergy.transmutation import analytic_terms
         from alchemlip.report import describe_potential
 
+        # What has no value is refused before the run, not after.
+        analytic_terms(path, self.temperature, mixing_entropy=mixing_entropy)
         return {
             "mixture": path.mixture.to_dict(),
             "start": path.start.tolist(),

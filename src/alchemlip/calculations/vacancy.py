@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from alchemlip.calculations.calculation import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.dynamics_parts import Function, Switching
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import Fmax, Smax

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemlip.backends.names import is_known
-from alchemlip.calculations import REGISTERED, calculation_of
+from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.calculations.parts import OfStructure
 
@@ -18,11 +18,13 @@ SET_BY_CAMPAIGN = ("out", "resume", "settings", "help", "trust_file")
 
 @cache
 def calculations() -> Mapping[str, Mapping[str, SettingsField]]:
-    """Return the calculations that start from a structure, and their settings."""
-    found = {command: calculation_of(command) for command in REGISTERED}
+    """Return the calculations that start from a structure, and the settings that files may give."""
+    found = {command: calculation(command) for command in REGISTERED}
     return {
         command: {
-            name: field for name, field in item.fields().items() if name not in SET_BY_CAMPAIGN
+            name: field
+            for name, field in item.fields().items()
+            if name not in SET_BY_CAMPAIGN and not field.option.trusts
         }
         for command, item in found.items()
         if issubclass(item, OfStructure)
@@ -40,9 +42,9 @@ def settings_of(
         base: folder that relative paths start from.
         trust_file: let local checkpoints run code.
     """
-    known = calculations()[command]
+    known = calculations()[command]  # all have --trust-file, as they have a potential
     settings = {name: _resolved(known[name], value, base) for name, value in options.items()}
-    return settings | ({"trust_file": True} if trust_file and "trust_file" in known else {})
+    return settings | ({"trust_file": True} if trust_file else {})
 
 
 def input_files(command: str, options: Mapping[str, Any], base: Path) -> dict[str, Path]:

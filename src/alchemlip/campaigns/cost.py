@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from alchemlip.calculations import calculation_of
+from alchemlip.calculations import calculation
 from alchemlip.calculations.cost import RELAXATION, EvaluationCount, TrialRelaxation
 from alchemlip.calculations.parts import OfStructure
 from alchemlip.calculations.trial import trial_relaxation
@@ -85,7 +85,7 @@ def _measured(run: CampaignRun, base: Path, trust_file: bool) -> Cost:
     if "checkpoint_interval" in calculations()[run.command]:
         return _of_dynamics(run, base, trust_file)
     settings = settings_of(run.command, run.options, base, trust_file=trust_file)
-    begun = calculation_of(run.command)(**settings)
+    begun = calculation(run.command)(**settings)
     assert isinstance(begun, OfStructure)
     test = trial_relaxation(begun)
     count = begun.evaluations(test)

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from alchemlip.campaigns.coordinates import Coordinate
 from alchemlip.campaigns.lines import Line, known, lines_of, panels, stacks
-from alchemlip.campaigns.quantities import label, scaled
+from alchemlip.campaigns.quantities import label, level_of_theory, scaled
 from alchemlip.files import save_figure
 from alchemlip.plotting import INK, REFERENCE, clean
 
@@ -81,6 +81,9 @@ def draw_results(
             places_of = {text: place + aside for text, place in at.items()}
             style = (colours[number], _marker(number))
             notes |= dict.fromkeys(_draw(axis, line, column, against, places_of, factor, style))
+        level = level_of_theory(column, joined)
+        if level:
+            notes[f"{words.partition(' (')[0]}: {level}"] = None
         axis.ticklabel_format(axis="y", useOffset=False)
         axis.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
         clean(axis)

@@ -153,6 +153,14 @@ def scaled(name: str, largest: float) -> tuple[float, str]:
     return 1.0, text
 
 
+def level_of_theory(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return at which levels of theory a temperature or mixing quantity stands; "" for others."""
+    if not ("critical_temperature" in name or "separation_temperature" in name or "mixing" in name):
+        return ""
+    key = f"{'vibrations_' if name.startswith('harmonic') else ''}level_of_theory"
+    return "; or ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key)))
+
+
 def numeric_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns that hold numbers, in order of appearance."""
     found: dict[str, bool] = {}

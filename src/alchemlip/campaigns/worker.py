@@ -22,7 +22,7 @@ from alchemlip.files import open_to_append
 
 if TYPE_CHECKING:
     from alchemlip.batching import BatchExecutor
-    from alchemlip.calculations.calculation import Progress
+    from alchemlip.calculations.base import Progress
     from alchemlip.calculations.result import Result
     from alchemlip.potential import AlchemicalPotential
 
@@ -119,12 +119,12 @@ def run_calculation(
         out: results folder.
         progress: is told how far it is.
     """
-    from alchemlip.calculations import calculation_of
-    from alchemlip.calculations.calculation import silent
+    from alchemlip.calculations import calculation
+    from alchemlip.calculations.base import silent
     from alchemlip.potential import keeping_potentials
 
     with _alone(), keeping_potentials(_kept_potentials()):
-        return calculation_of(command)(**settings).run(out, progress or silent)
+        return calculation(command)(**settings).run(out, progress or silent)
 
 
 def sentence(error: BaseException) -> str:

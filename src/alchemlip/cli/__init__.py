@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from alchemlip import __version__
-from alchemlip.calculations import REGISTERED, calculation_of
+from alchemlip.calculations import REGISTERED, calculation
 from alchemlip.cli import (
     campaign,
     doctor,
@@ -52,7 +52,7 @@ def common_options(
 
 
 for _name in REGISTERED:
-    app.command(_name)(command_of(calculation_of(_name)))
+    app.command(_name)(command_of(calculation(_name)))
 app.add_typer(campaign.app, name="campaign")
 app.command("watch")(watch.command)
 app.command("report")(report.command)

@@ -18,8 +18,9 @@ from alchemlip.cli.completion import complete_model
 from alchemlip.errors import InputError, RunChangedWarning
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.calculation import Calculation
+    from alchemlip.calculations.base import Calculation
     from alchemlip.calculations.result import Result
+    from alchemlip.yaml_files import MarkedYaml
 
 OUTPUT = "Output"
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
@@ -161,7 +162,7 @@ def settings_of_file(file: Path, fields: Mapping[str, SettingsField]) -> dict[st
 
     source = read_yaml(file, "points: 11")
     found: dict[str, Any] = {}
-    for key, value in source.content.items():
+    for key in source.content:
         name = key.replace("-", "_")
         if name != "out" and name not in fields:
             close = get_close_matches(name, fields, n=1)
@@ -172,14 +173,28 @@ def settings_of_file(file: Path, fields: Mapping[str, SettingsField]) -> dict[st
             )
         if name in found:
             raise source.error((key,), f"{name!r} is given twice: write it once")
-        if value is None:
-            raise source.error((key,), f"{key!r} has no value: write one, or leave the line out")
         if name == "out":
             found[name] = source.as_written((key,))
             continue
-        text = fields[name].kind in (str, Path)  # where 1.10 is no 1.1
         try:
-            found[name] = fields[name].checked(source.as_written((key,)) if text else value)
+            found[name] = fields[name].checked(_written(source, key, fields[name]))
         except InputError as error:
+            if str(error).startswith(repr(str(file))):  # its place is told
+                raise
             raise source.error((key,), str(error)) from error
+    return found
+
+
+def _written(source: MarkedYaml, key: str, field: SettingsField) -> Any:
+    """Return an entry: one value, or a list where the option may be repeated."""
+    # Of a text the signs count: 1.10 is no 1.1 there.
+    found = source.as_written((key,)) if field.kind in (str, Path) else source.content[key]
+    for number, item in enumerate(found if isinstance(found, list) else [found]):
+        place = (key, number) if isinstance(found, list) else (key,)
+        if item is None:
+            raise source.error(place, f"{key!r} has no value: write one, or leave the line out")
+        if isinstance(item, dict | list):
+            raise source.error(place, f"{key!r} holds a list or mapping: write one value")
+    if isinstance(found, list) and not field.many:
+        raise source.error((key,), f"{key!r} takes one value, not a list: write one")
     return found

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.calculation import Calculation, Progress
+    from alchemlip.calculations.base import Calculation, Progress
 
 SECONDS_BETWEEN_LINES = 30.0
 """Where the output is no terminal."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +21,7 @@ def show(result: Result) -> None:
     """Print the mixing energies, the gaps and what to make of them."""
     console = Console()
     results, records = result.results, result.points
+    # Of earlier versions, whose energies leave P V out, also at pressure.
     pressure = 0.0 if result.outdated else external_pressure(result.inputs)
     columns = (
         ("mean_field_mixing_energy_eV_per_atom", "mean field"),
@@ -66,13 +68,24 @@ def show(result: Result) -> None:
     for note in dict.fromkeys(record.get("local_relaxation_note") for record in records):
         if note:
             console.print(f"[yellow]No local relaxation somewhere: {escape(note)}[/yellow]")
+    _show_gaps(console, results)
+    if results["n_converged"] < results["n_points"]:
+        warn_unconverged("some points")
+    show_warnings(result.record)
+    show_place(result.folder, "disorder.png")
+
+
+def _show_gaps(console: Console, results: Mapping[str, Any]) -> None:
+    """Print the miscibility gaps, each with its level of theory."""
     level = level_of_disorder(results)
     for entry in results.get("at_temperature", ()):
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
         console.print(
-            f"{entry['temperature_K']:g} K: miscibility gap {gaps} ({level.name}: {level.errs})",
+            f"{entry['temperature_K']:g} K: miscibility gap {gaps} ({level.beside()})",
             soft_wrap=True,
         )
+    if results.get("at_temperature"):
+        console.print(f"Better: {level.better}.", soft_wrap=True)
     level = mixing_level(relaxed=True, vibrations=True)
     for entry in results.get("with_vibrations", ()):
         note = entry.get("note")
@@ -82,13 +95,9 @@ def show(result: Result) -> None:
         gaps = "; ".join(f"{a:.3f} to {b:.3f}" for a, b in entry["miscibility_gaps"]) or "none"
         console.print(
             f"{entry['temperature_K']:g} K with vibrations: miscibility gap {gaps} "
-            f"({level.name}: {level.errs})",
+            f"({level.beside()})",
             soft_wrap=True,
         )
-    if results["n_converged"] < results["n_points"]:
-        warn_unconverged("some points")
-    show_warnings(result.record)
-    show_place(result.folder, "disorder.png")
 
 
 def _millielectronvolts(value: float | None) -> str:

@@ -34,7 +34,7 @@ def show(result: Result) -> None:
     table = Table(
         title=f"Ordering waves, most unstable first ({level.name})",
         title_justify="left",
-        caption=f"{level.errs[:1].upper()}{level.errs[1:]}.",
+        caption=f"T {level.errs}. Better: {level.better}.",
         caption_justify="left",
     )
     for column in ("point", "k", "arms", "eigenvalue (meV)", "mean-field T (K)"):
@@ -52,7 +52,7 @@ def show(result: Result) -> None:
     if results["size_effect"]:
         console.print(
             "Two phases side by side, each at its own lattice parameter (k = 0): mean-field T "
-            f"{results['separation_temperature_K']:.0f} K ({level.name}: {level.errs}).",
+            f"{results['separation_temperature_K']:.0f} K ({level.beside()}).",
             soft_wrap=True,
         )
     elif (

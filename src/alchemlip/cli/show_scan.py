@@ -27,7 +27,7 @@ def show(result: Result) -> None:
     level = scan_level(group["correlation"])
     Console().print(
         f"{named('Mixing energy', 'enthalpy' in key)} {low:+.1f} to {high:+.1f} meV/site "
-        f"({level.name}: {level.errs})",
+        f"({level.beside()})",
         highlight=False,
         soft_wrap=True,
     )

@@ -22,7 +22,12 @@ POINTS = 160
 
 
 def plot_ordering(
-    interactions: PairInteractions, file: str | Path, title: str = "", max_distance: float = 9.0
+    interactions: PairInteractions,
+    file: str | Path,
+    title: str = "",
+    max_distance: float = 9.0,
+    *,
+    level: str = "",
 ) -> Path:
     """Draw J of every pair of species by shell, and the stability of waves along a path.
 
@@ -31,6 +36,7 @@ def plot_ordering(
         file: where the picture goes (its ending chooses the format).
         title: above the picture.
         max_distance: of the shells shown, in Angstrom.
+        level: of theory, above the stability of waves.
     """
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
@@ -39,6 +45,8 @@ def plot_ordering(
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(colors=INK, labelsize=8)
+    if level:
+        right.set_title(level, fontsize=8, color=INK)
     if title:
         figure.suptitle(title, fontsize=10, color=INK)
     save_figure(figure, file, 200)

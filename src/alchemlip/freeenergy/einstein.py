@@ -238,11 +238,13 @@ def ideal_mixing_free_energy(mixture: Mixture, temperature_K: float) -> float:
         temperature_K: in K.
 
     Raises:
-        InputError: for a group with short-range order, whose entropy is another.
+        InputError: for a group with short-range order, whose entropy is another, or if some sites
+            exclude one another.
     """
     from alchemlip.disorder.mixing import ideal_mixing_entropy
 
     thermal_energy(temperature_K)
+    mixture.exclusive.refuse_ideal_mixing()
     entropy = 0.0
     for group in mixture.groups:
         if group.correlation == "short-range":

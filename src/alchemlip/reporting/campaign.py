@@ -12,7 +12,13 @@ from alchemlip.campaigns.coordinates import axes_of, coordinates
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CAMPAIGN, CampaignFolder
 from alchemlip.campaigns.lines import Line, lines_of, panels, stacks
-from alchemlip.campaigns.quantities import drawn, label, numeric_columns, scaled
+from alchemlip.campaigns.quantities import (
+    drawn,
+    label,
+    level_of_theory,
+    numeric_columns,
+    scaled,
+)
 from alchemlip.campaigns.table import RunState, collected, run_state
 from alchemlip.files import read_json_object
 from alchemlip.reporting.content import (
@@ -174,6 +180,9 @@ def _figure(column: str, name: str, along: str, lines: Sequence[Line], number: i
     ]
     told = dict.fromkeys(stack.told for _, line in found for stack in line if stack.told)
     text = span_of(heading, [factor * m for m in means], unit[:-1])
+    level = level_of_theory(column, [row for line in lines for row in line.rows])
+    if level:
+        text += f" Level of theory: {level}."
     if told:
         text += f" Bars: {'; '.join(told)}."
     return Figure(
