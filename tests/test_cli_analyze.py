@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase.units import kB
 
+from alchemlip.calculations import Analyze
 from alchemlip.cli import main
 from alchemlip.freeenergy.analysis import analyse, as_recorded
 from alchemlip.freeenergy.estimators import estimate_from_work
@@ -156,19 +157,16 @@ def test_numbers_are_compositions(run: Run, tmp_path: Path) -> None:
 
 def test_in_python(tmp_path: Path) -> None:
     """The rows of the tables, as pandas has them."""
-    from alchemlip.calculations import calculation
-
     (tmp_path / "run").mkdir()
     record = switching_record(tmp_path / "run" / "run.sqlite", 3)
-    analyze: Any = calculation("analyze")
     told: list[tuple[Any, ...]] = []
-    found = analyze(folders=tmp_path / "run").run(tmp_path / "out", lambda *g: told.append(g))
+    found = Analyze(folders=tmp_path / "run").run(tmp_path / "out", lambda *g: told.append(g))
     (row,) = found.to_dataframe().to_dict("records")
     estimate = estimate_from_work(*works_of(legs_of(record)), TEMPERATURE, np.random.default_rng(0))
     assert row["free_energy_eV"] == estimate.value_eV
     assert told == [(0, 1, "run")]
     phases = [phase_runs(tmp_path, "alpha", 0.0, 250.0), phase_runs(tmp_path, "delta", 0.03, 175.0)]
-    compared = analyze(phases=phases, temperatures="300,400,11").run(tmp_path / "out")
+    compared = Analyze(phases=phases, temperatures="300,400,11").run(tmp_path / "out")
     assert len(compared.to_dataframe()) == 11
     assert "alpha is stable below" in compared.results["crossings"][0]
 

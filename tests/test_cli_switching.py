@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from alchemlip import AlchemicalPotential
-from alchemlip.calculations import calculation
+from alchemlip.calculations import Transmute
 from alchemlip.freeenergy.overlap import overlap_warning
 from alchemlip.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result, write_structures  # noqa: F401
@@ -131,9 +131,7 @@ def test_a_run_in_python_says_how_far_it_is(
     )
     write_structures(tmp_path)
     short = {"equilibrate": 0.004, "switch": 0.008, "repeats": 1, "checkpoint_interval": 3}
-    run: Any = calculation("transmute")(
-        structure=tmp_path / "salt.cif", to="Na=K", cell="fixed", **short
-    )
+    run = Transmute(structure=tmp_path / "salt.cif", to="Na=K", cell="fixed", **short)
     told: list[tuple[int, int | None]] = []
 
     def enough(done: int, total: int | None, text: str = "", /) -> None:
@@ -151,9 +149,7 @@ def test_a_run_in_python_says_how_far_it_is(
     done = run.run(tmp_path / "run", lambda *given: told.append(given[:2]))
     assert (told[0], told[-1]) == ((5, 12), (12, 12))
     assert "free energy" in str(done)
-    windows: Any = calculation("transmute")(
-        structure=tmp_path / "salt.cif", to="Na=K", windows=3, sample=0.02, **short
-    )
+    windows = Transmute(structure=tmp_path / "salt.cif", to="Na=K", windows=3, sample=0.02, **short)
     assert windows.steps() == 2 + 10
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alchemlip.calculations import calculation
+from alchemlip.calculations import FrenkelLadd
 from alchemlip.calculations.frenkel_ladd import parse_springs
 from alchemlip.errors import InputError
 from alchemlip.runs import RunRecord
@@ -100,4 +100,4 @@ def test_springs_as_text() -> None:
     assert parse_springs(["Cs=0.3", "I1 = 1"]) == {"Cs": 0.3, "I1": 1.0}
     for text in ("Cs:0.3", "Cs=-1", "Cs=inf", "=1"):
         with pytest.raises(InputError, match=f"--spring {text} cannot be used"):
-            calculation("frenkel-ladd")(structure="salt.cif", spring=text)
+            FrenkelLadd(structure="salt.cif", spring=text)

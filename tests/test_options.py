@@ -122,3 +122,15 @@ def test_settings_in_python_are_checked_alike() -> None:
     made: Any = scan(structure="salt.cif", mix={"Na": "Na,K"}, points=3)
     assert made.mix == ["Na=Na,K"]
     assert made.command_line() == ["alchemlip", "scan", "salt.cif", "--mix=Na=Na,K", "--points=3"]
+
+
+def test_each_is_imported_by_name() -> None:
+    """Whatever was imported before, its parts among them."""
+    import alchemlip.calculations.base as part
+    from alchemlip import calculations
+
+    for command, name in REGISTERED.items():
+        found = getattr(calculations, name)
+        assert found is calculation(command)
+        assert issubclass(found, part.Calculation)
+        assert found.command == command

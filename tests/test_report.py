@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import Mixture
+from alchemlip.calculations import calculation
 from alchemlip.campaigns.expansion import CampaignRun
+from alchemlip.cli import app
 from alchemlip.errors import InputError
 from alchemlip.reporting import write_report
 from alchemlip.reporting.alloys import disorder_findings
@@ -118,6 +121,20 @@ KINDS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+def meant(words: Sequence[str]) -> dict[str, Any]:
+    """Return all that a command is told, defaults included."""
+    from typer.main import get_command
+
+    fields = calculation(words[0]).fields()
+    command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    given = command.make_context(words[0], list(words[1:])).params
+    return {
+        name: fields[name].checked(value) if name in fields else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_largest_number_is_the_result(cli: Cli, kind: str) -> None:  # noqa: F811
     arguments, key = KINDS[kind]
@@ -135,7 +152,8 @@ def test_the_largest_number_is_the_result(cli: Cli, kind: str) -> None:  # noqa:
     error = record["results"].get(key.replace("free_energy", "standard_error")) or 0.0
     assert page.headline() == pytest.approx(wanted, abs=max(0.1 * error, 6e-6 * abs(wanted), 5e-5))
     assert "finished" in page.text
-    for word in arguments[1:]:
+    assert meant(record["command_line"][1:]) == {**meant(arguments), "out": Path("run")}
+    for word in record["command_line"]:
         assert word in page.text.replace("'", "")
     if kind != "concentration":
         assert record["inputs"]["potential_sha256"] in page.text

@@ -69,8 +69,8 @@ class Concentration(Calculation):
         given = self.enthalpy is not None and self.entropy is not None
         if given == bool(self.runs) or (self.enthalpy is None) != (self.entropy is None):
             raise InputError(
-                "give either the folders of vacancy runs, or both --enthalpy (eV) and --entropy "
-                "(k_B)"
+                "it is not clear what vacancies cost: give either the folders of vacancy runs, or "
+                "both --enthalpy (eV) and --entropy (k_B)"
             )
         if self.lowest > self.highest:
             raise InputError(
