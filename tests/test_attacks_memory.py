@@ -13,7 +13,7 @@ from ase.build import bulk
 
 from alchemlip import InputError, Mixture
 from alchemlip.failures import TOO_LITTLE_MEMORY, is_out_of_memory
-from alchemlip.memory import CHGNET, MODELS, SEVENNET, PassMemory, check_memory, size_of
+from alchemlip.memory import CHGNET, MACE_SMALL, MODELS, SEVENNET, PassMemory, check_memory, size_of
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
 GB = 1e9
@@ -113,6 +113,9 @@ def test_sizes_add_up() -> None:
         (CHGNET, False, 4, "first", 1.72),
         (CHGNET, True, 3, "first", 4.16),
         (CHGNET, True, 3, "second", 12.6),
+        (MACE_SMALL, False, 4, "first", 0.472),
+        (MACE_SMALL, True, 4, "first", 0.786),
+        (MACE_SMALL, True, 3, "second", 0.589),
     ],
 )
 def test_estimates_are_near_what_was_measured(

@@ -73,7 +73,7 @@ SEVENNET = PassMemory(5.0, 240e3, 250e3)
 CHGNET = PassMemory(
     6.0, 70e3, 0.0, second=3.0, expanded=True, bytes_per_angle=20e3, bond_cutoff=3.0
 )
-MACE_SMALL = PassMemory(6.0, 11.5e3, 1.22e6)
+MACE_SMALL = PassMemory(6.0, 11.5e3, 1.22e6, second=1.8)
 
 MODELS: dict[str, PassMemory] = {
     **dict.fromkeys(("sevennet-0", "sevennet-0-22may2024"), SEVENNET),

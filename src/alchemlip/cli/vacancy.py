@@ -181,11 +181,11 @@ def command(
     )
     mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
     opt.refuse_scanned(scanned)
-    repeats = opt.parse_repeats(repeat, "--repeat")
-    refuse_too_large(mixture, [model], device, dtype, repeats)
+    cells = opt.parse_repeats(repeat, "--repeat")
+    refuse_too_large(mixture, [model], device, dtype, cells)
     potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     vacancy = _vacancy(
-        mixture.repeat(repeats),
+        mixture.repeat(cells),
         site,
         spring,
         mu,
