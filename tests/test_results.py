@@ -13,7 +13,8 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, scan
-from alchemlip.results import ResultFolder, write_atomically
+from alchemlip.files import write_atomically
+from alchemlip.results import ResultFolder
 from alchemlip.scanning import ScanPoint
 
 INPUTS = {"x": 1, "list": (1, 2)}

@@ -52,10 +52,11 @@ def read_bytes(file: Path, most: int | None = None) -> bytes:
         OSError: as `open` does.
     """
     number = os.open(file, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(number, "rb", closefd=True) as stream:
-        mode = os.fstat(number).st_mode
-        if not stat.S_ISREG(mode):
-            raise InputError(no_file(file, mode))
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        raise InputError(no_file(file, mode))
+    with os.fdopen(number, "rb") as stream:
         content = stream.read() if most is None else stream.read(most + 1)
     if most is not None and len(content) > most:
         raise InputError(

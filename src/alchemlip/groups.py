@@ -128,7 +128,8 @@ class Group:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Group:
         """Make a group of what `to_dict` returned."""
-        if not all(isinstance(label, str) for label in data["components"]):
+        listed = isinstance(data["components"], list | tuple)
+        if not listed or not all(isinstance(label, str) for label in data["components"]):
             raise TypeError(f"the components {data['components']!r} are no texts")
         return cls(
             str(data["name"]),

@@ -30,42 +30,50 @@ MARGIN = 1.3
 
 @dataclass(frozen=True)
 class PassMemory:
-    """Memory of one pass of a potential.
+    """Memory of one pass of a potential, in float64.
 
     Attributes:
         cutoff: in Angstrom.
-        bytes_per_edge: for each directed pair of neighbours, in float64, first derivatives.
-        bytes_per_node: for each species on each site, likewise.
-        second: times as much for second derivatives.
-        expanded: whether the edges are those between nodes rather than sites.
+        bytes_per_edge: for each directed pair of neighbours, with first derivatives.
+        bytes_per_node: for each species on each site.
+        second: times as much for second derivatives in the occupancies.
+        expanded: whether edges and angles are those between nodes rather than sites.
+        bytes_per_angle: for each pair of neighbours of a node within ``bond_cutoff``.
+        bond_cutoff: in Angstrom.
     """
 
     cutoff: float
     bytes_per_edge: float
     bytes_per_node: float
-    second: float
+    second: float = 1.0
     expanded: bool = False
+    bytes_per_angle: float = 0.0
+    bond_cutoff: float = 0.0
 
-    def bytes(self, edges: float, nodes: float, dtype: str, derivatives: Derivatives) -> float:
-        """Return the bytes of a pass.
-
-        Args:
-            edges: directed pairs of neighbours, as ``expanded`` says.
-            nodes: species on sites.
-            dtype: float64, or float32 for half of it.
-            derivatives: of the energy, once or twice.
-        """
-        whole = edges * self.bytes_per_edge + nodes * self.bytes_per_node
-        return (
-            whole
-            * (self.second if derivatives == "second" else 1.0)
-            / (2.0 if dtype == "float32" else 1.0)
+    def bytes(self, mixture: Mixture, derivatives: Derivatives = "first") -> tuple[int, float]:
+        """Return the number of site edges of a mixture, and the bytes of its evaluation."""
+        receiver, sender, shift = NeighbourList(self.cutoff, skin=0.0).edges(
+            mixture.positions, mixture.cell, mixture.pbc
         )
+        sites = mixture.n_sites
+        species = np.bincount(mixture.nodes.site, minlength=sites)
+        nodes = float(species.sum())
+        weights = species if self.expanded else np.ones(sites, dtype=np.int64)
+        edges = float((weights[receiver] * weights[sender]).sum())
+        vectors = mixture.positions[sender] + shift @ mixture.cell - mixture.positions[receiver]
+        near = np.linalg.norm(vectors, axis=1) < self.bond_cutoff
+        bonds = np.bincount(receiver[near], weights[sender[near]], minlength=sites)
+        angles = float((weights * bonds**2).sum())
+        total = edges * self.bytes_per_edge + nodes * self.bytes_per_node
+        total += angles * self.bytes_per_angle
+        return len(receiver), total * (self.second if derivatives == "second" else 1.0)
 
 
-SEVENNET = PassMemory(5.0, 60e3, 100e3, 2.0)
-CHGNET = PassMemory(6.0, 10e3, 100e3, 2.0, expanded=True)
-MACE_SMALL = PassMemory(6.0, 20e3, 100e3, 2.0)
+SEVENNET = PassMemory(5.0, 240e3, 250e3)
+CHGNET = PassMemory(
+    6.0, 70e3, 0.0, second=3.0, expanded=True, bytes_per_angle=20e3, bond_cutoff=3.0
+)
+MACE_SMALL = PassMemory(6.0, 11.5e3, 1.22e6, second=1.8)
 
 MODELS: dict[str, PassMemory] = {
     **dict.fromkeys(("sevennet-0", "sevennet-0-22may2024"), SEVENNET),
@@ -121,20 +129,11 @@ def size_of(
     known = MODELS.get(ALIASES.get(name, name))
     if known is None or mixture.n_sites == 0:
         return None
-    receiver, sender, _ = NeighbourList(known.cutoff, skin=0.0).edges(
-        mixture.positions, mixture.cell, mixture.pbc
-    )
-    species = np.bincount(mixture.nodes.site, minlength=mixture.n_sites)
-    edges = int((species[receiver] * species[sender]).sum()) if known.expanded else len(receiver)
+    edges, needed = known.bytes(mixture, derivatives)
     cells = math.prod(repeats)
     where, free = free_memory(device)
-    return Size(
-        cells * mixture.n_sites,
-        cells * len(receiver),
-        known.bytes(cells * edges, cells * len(mixture.nodes.site), dtype, derivatives),
-        free,
-        where,
-    )
+    half = 2 if dtype == "float32" else 1
+    return Size(cells * mixture.n_sites, cells * edges, cells * needed / half, free, where)
 
 
 def check_memory(size: Size, dtype: str) -> str | None:

@@ -42,6 +42,8 @@ def unpack(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: if the bytes are not what `pack` returned.
     """
+    if not isinstance(data, bytes):
+        raise ValueError("these are no bytes")
     checksum, data = data[:_CHECKSUM], data[_CHECKSUM:]
     if checksum != _checksum(data):
         raise ValueError("the checksum is another")
