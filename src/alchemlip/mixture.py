@@ -48,7 +48,8 @@ class Mixture:
     """A structure whose sites may hold several species at once.
 
     Attributes:
-        numbers: (S,) atomic number of each site as given; on a mixed site only a host label.
+        numbers: (S,) species of each site as given (an atomic number, or an isotope's, see
+            `alchemlip.species`); on a mixed site only a host label.
         positions: (S, 3) in Angstrom.
         cell: (3, 3) rows are the cell vectors, in Angstrom.
         pbc: (3,) periodic directions.
@@ -135,11 +136,12 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        from alchemlip.structures import groups_from_atoms
+        from alchemlip.structures import groups_from_atoms, species_of_atoms
 
         present = groups_from_atoms(atoms)
-        made = mixed_groups(atoms.numbers, present, composition, groups, correlation, normalise)
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
+        numbers = species_of_atoms(atoms, present)
+        made = mixed_groups(numbers, present, composition, groups, correlation, normalise)
+        return cls(numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
 
     @classmethod
     def from_end_states(
