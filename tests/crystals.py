@@ -44,9 +44,11 @@ class Crystal:
     atoms: Atoms
     spec: Mapping[Any, Mapping[str, float]]
     others: tuple[str, str] = ("Ag", "Br")
+    exclusive: tuple[tuple[int, int], ...] = ()
 
     def mixture(self, correlation: Correlation = "independent") -> Mixture:
-        return Mixture.from_elements(self.atoms, self.spec, correlation=correlation)
+        mixture = Mixture.from_elements(self.atoms, self.spec, correlation=correlation)
+        return mixture.with_exclusive(self.exclusive)
 
     def with_elements(self, names: Mapping[str, str]) -> Crystal:
         """Return the crystal of other elements, as much larger as these are (covalent radii)."""
@@ -71,6 +73,12 @@ def _cluster() -> Atoms:
     atoms.pbc = False
     atoms.cell = None
     return atoms
+
+
+def _split_site() -> Atoms:
+    """Rock salt whose cation sits at one of two places."""
+    atoms = bulk("NaCl", "rocksalt", 5.6)
+    return atoms + Atoms("Na", positions=[[0.9, 0.7, -0.6]])
 
 
 CRYSTALS = (
@@ -104,6 +112,13 @@ CRYSTALS = (
     Crystal("cluster", deformed(_cluster()), {"Na": {"Na": 0.5, "K": 0.5}}),
     Crystal(
         "three-species", deformed(example("NaCl"), 2), {"Na": {"Li": 0.2, "Na": 0.5, "K": 0.3}}
+    ),
+    # At most one of the two cation sites is filled, in each of their states.
+    Crystal(
+        "split-site",
+        deformed(_split_site(), 7),
+        {0: {"Na": 0.3, "K": 0.2, "Va": 0.5}, 2: {"Va": 0.6, "Na": 0.4}},
+        exclusive=((0, 2),),
     ),
 )
 

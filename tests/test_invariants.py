@@ -49,11 +49,9 @@ def assert_matches(result: Evaluation, atoms: Atoms, kept: Any, calculator: Any)
 
 
 def one_hot(mixture: Mixture, which: int) -> Mixture:
-    for group in mixture.groups:
-        weights = np.zeros(len(group.components))
-        weights[which % len(weights)] = 1.0
-        mixture = mixture.with_composition(group.name, weights)
-    return mixture
+    sizes = {group.name: len(group.components) for group in mixture.groups}
+    # At once: of two sites that exclude one another, one empties as the other fills.
+    return mixture.with_compositions({name: np.eye(k)[which % k] for name, k in sizes.items()})
 
 
 @every_crystal

@@ -94,8 +94,19 @@ def split_site(correlation: Any) -> Mixture:
 
 
 def test_split_sites_are_told_unless_they_exclude_one_another() -> None:
-    assert "concerted" in distance_warnings(split_site("independent"))[0]
+    (sentence,) = distance_warnings(split_site("independent"))
+    assert "if at most one of them is filled, say so with Mixture.with_exclusive()" in sentence
     assert distance_warnings(split_site("concerted")) == []
+    atoms = split_site("independent").to_atoms()[:2]
+    listed = Mixture.from_elements(
+        Atoms("Cu2", positions=atoms.positions, cell=atoms.cell, pbc=True),
+        {"Cu": {"Cu": 0.5, "Va": 0.5}},
+    )
+    assert len(distance_warnings(listed)) == 1
+    assert distance_warnings(listed.with_exclusive([(0, 1)])) == []
+    # Another image of the partner is a contact like any other.
+    short = listed.with_exclusive([(0, 1, (0, 0, 1))])
+    assert "0.70 Å apart" in distance_warnings(short)[0]
 
 
 def test_what_is_never_there_is_not_told() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY, element_number, species_symbol
+from alchemlip.species import VACANCY, VACANCY_NUMBER, element_number, species_symbol
 
 Sense = Literal["=", "<=", ">="]
 FEASIBLE = 1e-10
@@ -218,21 +218,39 @@ class CompositionConstraints:
             row[self.labels.index(label)] += weight
         return row
 
-    def _simplex(self) -> list[LinearConstraint]:
+    def _implied(self) -> list[LinearConstraint]:
+        """Return what every composition obeys: weights sum to 1, exclusive sites hold one atom."""
         items = []
         for group in self.mixture.groups:
             row = np.zeros(len(self.labels))
             row[self.mixture.components_of(group.name)] = 1.0
             items.append(LinearConstraint(f"weights of {group.name!r} sum to 1", row, "=", 1.0))
+        pairs = self.mixture.exclusive
+        if len(pairs):
+            # How each site is filled: by the weights of components, and 1 where nothing is mixed.
+            filled = np.zeros((self.mixture.n_sites, len(self.labels) + 1))
+            filled[:, -1] = 1.0
+            for group in self.mixture.groups:
+                filled[group.sites, -1] = 0.0
+                filled[group.sites, self.mixture.components_of(group.name)] = (
+                    group.species != VACANCY_NUMBER
+                )
+            sums = {
+                tuple(filled[sites].sum(axis=0).tolist()): sites.tolist()
+                for sites in (*pairs.rows[:, :2], *pairs.cliques)
+            }
+            for (*weights, alone), sites in sums.items():
+                name = f"at most one of the sites {', '.join(map(str, sites))} is filled"
+                items.append(LinearConstraint(name, np.array(weights), "<=", 1.0 - alone))
         return items
 
     def _all(self) -> list[LinearConstraint]:
-        return [*self._simplex(), *self.linear]
+        return [*self._implied(), *self.linear]
 
     def _is_feasible(self, linear: tuple[LinearConstraint, ...]) -> bool:
         from scipy.optimize import linprog
 
-        items = [*self._simplex(), *linear]
+        items = [*self._implied(), *linear]
         equal = [item for item in items if item.sense == "="]
         rest = [(1.0 if i.sense == "<=" else -1.0, i) for i in items if i.sense != "="]
         found = linprog(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,21 @@ def with_flat_composition(mixture: Mixture, composition: npt.ArrayLike) -> Mixtu
             f"{len(mixture.component_labels)} components: give one each of "
             f"{', '.join(mixture.component_labels)}"
         )
-    for group in mixture.groups:
-        mixture = mixture.with_composition(group.name, flat[mixture.components_of(group.name)])
-    return mixture
+    return mixture.with_compositions(
+        {group.name: flat[mixture.components_of(group.name)] for group in mixture.groups}
+    )
+
+
+def regardless_of_weights(mixture: Mixture, group: str) -> dict[str, Any]:
+    """Return ``Mixture.to_dict()`` as if a group held its first component alone.
+
+    For comparisons: no mixture need be possible there.
+    """
+    values = mixture.to_dict()
+    for item in values["groups"]:
+        if item["name"] == group:
+            item["composition"] = [1.0] + [0.0] * (len(item["components"]) - 1)
+    return values
 
 
 def without_absent_species(mixture: Mixture) -> Mixture:

@@ -303,10 +303,11 @@ class _Trail:
 
 def with_flat_composition(mixture: Mixture, x: FloatArray) -> Mixture:
     """Return a mixture at a flat composition (K,), which obeys every simplex to round-off."""
-    for group in mixture.groups:
-        weights = np.clip(x[mixture.components_of(group.name)], 0.0, 1.0)
-        mixture = mixture.with_composition(group.name, weights / weights.sum())
-    return mixture
+    weights = {
+        group.name: np.clip(x[mixture.components_of(group.name)], 0.0, 1.0)
+        for group in mixture.groups
+    }
+    return mixture.with_compositions({name: w / w.sum() for name, w in weights.items()})
 
 
 def _gauss_newton(trail: _Trail, x: FloatArray, constraints: CompositionConstraints) -> bool:

@@ -48,6 +48,7 @@ def rounded(mixture: Mixture, repeats: Repeats) -> Mixture:
     Every group is rounded by largest remainders.
     """
     parts = int(np.prod(repeats))
+    nearest = {}
     for group in mixture.groups:
         total = len(group.sites) * parts
         wanted = group.composition * total
@@ -55,8 +56,8 @@ def rounded(mixture: Mixture, repeats: Repeats) -> Mixture:
         missing = total - int(counts.sum())
         order = np.argsort(-(wanted - counts), kind="stable")
         counts[order[:missing]] += 1
-        mixture = mixture.with_composition(group.name, counts / total)
-    return mixture
+        nearest[group.name] = counts / total
+    return mixture.with_compositions(nearest)
 
 
 def check_design(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from alchemlip.conditionals import ConditionalTable, conditional_table, edge_shells
 from alchemlip.errors import InputError
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.messages import (
     Form,
@@ -157,7 +158,7 @@ def build_graph(
     if not mixtures:
         raise InputError("an empty batch: give at least one structure")
     edges = [
-        neighbours.edges(mixture.positions, mixture.cell, mixture.pbc)
+        neighbours.edges(mixture.positions, mixture.cell, mixture.pbc, mixture.exclusive)
         for mixture, neighbours in zip(mixtures, neighbour_lists, strict=True)
     ]
     nodes = [mixture.nodes for mixture in mixtures]
@@ -223,6 +224,16 @@ def build_graph(
             n_components,
             frozenset(np.concatenate([n.number for n in nodes]).tolist()),
             None if short_range is None else edge_shells(mixtures, edges, component_start),
+            ExclusivePairs(
+                np.concatenate(
+                    [
+                        mixture.exclusive.with_offset(first)
+                        for mixture, first in zip(mixtures, site_start.tolist(), strict=False)
+                    ]
+                )
+            )
+            if any(len(mixture.exclusive) for mixture in mixtures)
+            else NO_PAIRS,
         ),
         short_range=short_range,
     )

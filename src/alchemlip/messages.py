@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from alchemlip.conditionals import ABSENT
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs
 from alchemlip.groups import BoolArray, IntArray
 from alchemlip.nodes import PURE
 
@@ -109,6 +110,7 @@ class SiteArrays:
     n_components: int  # the component index of pure nodes
     elements: frozenset[int]  # atomic numbers that are present
     edge_shell: IntArray | None = None  # (E, 3) of `edge_shells`; None without short-range order
+    exclusive: ExclusivePairs = NO_PAIRS  # at most one of two sites is filled: no edges
 
     def sites(self) -> SiteArrays:
         """Return the arrays of the same edges with one pure node on every site."""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs
 from alchemlip.groups import (
     BoolArray,
     Correlation,
@@ -29,7 +30,7 @@ from alchemlip.groups import (
     frozen,
     mixed_groups,
 )
-from alchemlip.nodes import Nodes, nodes_of
+from alchemlip.nodes import Nodes, nodes_of, site_kinds
 from alchemlip.short_range_order import ShortRangeOrder
 from alchemlip.species import (
     VACANCY_NUMBER,
@@ -41,6 +42,8 @@ from alchemlip.species import (
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from alchemlip.split_sites import PairLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ class Mixture:
         cell: (3, 3) rows are the cell vectors, in Angstrom.
         pbc: (3,) periodic directions.
         groups: the mixed sites.
+        exclusive: pairs of sites of which at most one is filled, such as split sites.
     """
 
     numbers: IntArray
@@ -61,6 +65,7 @@ class Mixture:
     cell: FloatArray
     pbc: BoolArray
     groups: tuple[Group, ...] = field(default=())
+    exclusive: ExclusivePairs = NO_PAIRS
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -109,6 +114,7 @@ class Mixture:
                 raise InputError(
                     f"site {site} is empty (X) but in no group: name what can be there"
                 )
+        self.exclusive.check(self.n_sites, self.pbc, self.groups)
 
     # ------------------------------------------------------------------ constructors
 
@@ -136,12 +142,13 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        from alchemlip.structures import groups_from_atoms, species_of_atoms
+        from alchemlip.structures import groups_from_atoms, pairs_from_atoms, species_of_atoms
 
         present = groups_from_atoms(atoms)
         numbers = species_of_atoms(atoms, present)
         made = mixed_groups(numbers, present, composition, groups, correlation, normalise)
-        return cls(numbers, atoms.positions, atoms.cell.array, atoms.pbc, made)
+        pairs = pairs_from_atoms(atoms)
+        return cls(numbers, atoms.positions, atoms.cell.array, atoms.pbc, made, pairs)
 
     @classmethod
     def from_end_states(
@@ -209,7 +216,8 @@ class Mixture:
         try:
             groups = tuple(Group.from_dict(entry) for entry in data["groups"])
             numbers = np.array([species_number(symbol) for symbol in data["symbols"]])
-            return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups)
+            pairs = ExclusivePairs(data["exclusive"]) if "exclusive" in data else NO_PAIRS
+            return cls(numbers, data["positions_A"], data["cell_A"], data["pbc"], groups, pairs)
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -333,7 +341,18 @@ class Mixture:
                 for site, row in zip(group.sites.tolist(), group.species.tolist(), strict=True):
                     keys[site] = (index, *row, *group.composition.round(10).tolist())
         known: dict[tuple[Any, ...], int] = {}
-        return np.array([known.setdefault(key, len(known) + 1) for key in keys])
+        labels = np.array([known.setdefault(key, len(known) + 1) for key in keys])
+        return self.exclusive.refined(labels, self.positions, self.cell)
+
+    @property
+    def site_kinds(self) -> IntArray:
+        """(S,) integers, equal on sites of one group with the same species, or of one element.
+
+        Finer than ``site_labels``, which goes by occupancies: derivatives in a composition belong
+        to groups, whatever their weights happen to be.
+        """
+        kinds = site_kinds(self.numbers, self.groups)
+        return self.exclusive.refined(kinds, self.positions, self.cell)
 
     # ------------------------------------------------------------------ changes
 
@@ -366,6 +385,32 @@ class Mixture:
         Raises:
             InputError: if a component is unknown or the weights do not lie on the simplex.
         """
+        return self.with_compositions({group: composition}, normalise)
+
+    def with_compositions(
+        self,
+        compositions: Mapping[str, Mapping[str, float] | npt.ArrayLike],
+        normalise: bool = False,
+    ) -> Mixture:
+        """Return the mixture with other compositions of several groups, set at once.
+
+        Args:
+            compositions: {group: composition}, each as `with_composition` takes it.
+            normalise: divide each by its sum.
+
+        Raises:
+            InputError: if a group or component is unknown, or weights do not lie on the simplex.
+        """
+        new = {
+            name: self._recomposed(name, composition, normalise)
+            for name, composition in compositions.items()
+        }
+        groups = tuple(new.get(item.name, item) for item in self.groups)
+        return self._sharing_nodes(replace(self, groups=groups))
+
+    def _recomposed(
+        self, group: str, composition: Mapping[str, float] | npt.ArrayLike, normalise: bool
+    ) -> Group:
         old = self.group(group)
         if isinstance(composition, Mapping):
             unknown = [label for label in composition if label not in old.components]
@@ -380,9 +425,7 @@ class Mixture:
         if len(values) == len(old.components):
             labelled = dict(zip(old.components, values, strict=True))
             values = list(check_weights(labelled, f"group {group!r}", normalise).values())
-        new = replace(old, composition=np.array(values))
-        groups = tuple(new if item.name == group else item for item in self.groups)
-        return self._sharing_nodes(replace(self, groups=groups))
+        return replace(old, composition=np.array(values))
 
     def with_short_range_order(
         self,
@@ -407,16 +450,42 @@ class Mixture:
         groups = tuple(new if item.name == group else item for item in self.groups)
         return replace(self, groups=groups)
 
+    def with_exclusive(self, pairs: ExclusivePairs | Sequence[PairLike]) -> Mixture:
+        """Return the mixture in which at most one site of each of these pairs is filled.
+
+        They take the place of the pairs that the mixture had; none are left with ``()``. See
+        `alchemlip.split_sites.exclusive_pairs`, which finds them by distance.
+
+        Args:
+            pairs: ``(i, j)`` for two sites, of whose images the nearest exclude one another, or
+                ``(i, j, (n1, n2, n3))`` for one image of j, by its cell.
+
+        Raises:
+            InputError: if sites of a pair, or of a set that all exclude one another, are filled by
+                more than 1 together.
+        """
+        from alchemlip.split_sites import pairs_of
+
+        made = pairs if isinstance(pairs, ExclusivePairs) else pairs_of(self, pairs)
+        return self._sharing_nodes(replace(self, exclusive=made))
+
     def with_geometry(self, atoms: Atoms) -> Mixture:
-        """Return the mixture with the positions, cell and periodicity of an ASE structure."""
+        """Return the mixture with the positions, cell and periodicity of an ASE structure.
+
+        Positions may have been wrapped into the cell, or out of it: exclusive pairs stay with the
+        images that are nearest to where they were.
+        """
         if len(atoms) != self.n_sites:
             raise InputError(
                 f"the structure has {len(atoms)} atoms, but the mixture has {self.n_sites} sites: "
                 "give the same sites in the same order"
             )
-        changed = replace(
-            self, positions=atoms.positions.copy(), cell=atoms.cell.array.copy(), pbc=atoms.pbc
-        )
+        positions, cell = atoms.positions.copy(), atoms.cell.array.copy()
+        pairs = self.exclusive
+        if len(pairs):
+            before = pairs.fractional(self.positions, self.cell)
+            pairs = pairs.followed(before, positions, cell, np.asarray(atoms.pbc))
+        changed = replace(self, positions=positions, cell=cell, pbc=atoms.pbc, exclusive=pairs)
         return self._sharing_nodes(changed)
 
     def repeat(self, repeats: int | tuple[int, int, int]) -> Mixture:
@@ -442,7 +511,8 @@ class Mixture:
             )
             for group in self.groups
         )
-        return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+        pairs = self.exclusive.repeated(along.tolist(), self.n_sites)
+        return Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, pairs)
 
     def split_group(self, name: str) -> Mixture:
         """Return the mixture with one group for each site of a group: compositions by site.
@@ -477,19 +547,23 @@ class Mixture:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary (JSON) that ``from_dict`` reads back exactly."""
-        return {
+        values: dict[str, Any] = {
             "symbols": [species_symbol(number) for number in self.numbers.tolist()],
             "positions_A": self.positions.tolist(),
             "cell_A": self.cell.tolist(),
             "pbc": self.pbc.tolist(),
             "groups": [group.to_dict() for group in self.groups],
         }
+        if len(self.exclusive):
+            values["exclusive"] = self.exclusive.rows.tolist()
+        return values
 
     def to_atoms(self) -> Atoms:
         """Return ASE atoms with the occupancies in ``info["occupancy"]`` and the mean masses.
 
         A mixed site shows its most abundant species. ``info["alchemlip_groups"]`` keeps what
-        occupancies alone cannot say: group names, components and correlations.
+        occupancies alone cannot say: group names, components and correlations;
+        ``info["alchemlip_exclusive"]`` the exclusive pairs.
         """
         from alchemlip.structures import atoms_from_mixture
 

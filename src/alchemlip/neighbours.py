@@ -6,6 +6,7 @@ import numpy as np
 from vesin import NeighborList as VesinList
 
 from alchemlip.errors import InputError
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs
 from alchemlip.groups import BoolArray, FloatArray, IntArray
 
 SMALLEST_DISTANCE = 0.3
@@ -33,11 +34,16 @@ class NeighbourList:
         return NeighbourList, (self.cutoff, self.skin)
 
     def edges(
-        self, positions: FloatArray, cell: FloatArray, pbc: BoolArray
+        self,
+        positions: FloatArray,
+        cell: FloatArray,
+        pbc: BoolArray,
+        exclusive: ExclusivePairs = NO_PAIRS,
     ) -> tuple[IntArray, IntArray, FloatArray]:
         """Return receiver (E,), sender (E,) and cell shift (E, 3) of every neighbour pair.
 
         The vector of an edge is ``positions[sender] + shift @ cell - positions[receiver]``.
+        Exclusive pairs, of which at most one is there, are no neighbours.
 
         Raises:
             InputError: if positions are not finite, the cell is flat along a periodic direction,
@@ -49,6 +55,9 @@ class NeighbourList:
         )
         receiver, sender = i.astype(np.int64), j.astype(np.int64)
         shift = shift.astype(np.int64)
+        if len(exclusive):
+            kept = ~exclusive.contain(receiver, sender, shift)
+            receiver, sender, shift = receiver[kept], sender[kept], shift[kept]
         order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], sender, receiver))
         receiver, sender, shift = receiver[order], sender[order], shift[order].astype(float)
         vectors = positions[sender] + shift @ cell - positions[receiver]
@@ -60,6 +69,21 @@ class NeighbourList:
                 f"apart, closer than {SMALLEST_DISTANCE} A: correct the positions or the cell"
             )
         return receiver, sender, shift
+
+
+def pairs_within(
+    positions: FloatArray, cell: FloatArray, pbc: BoolArray, distance: float
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the pairs of sites within a distance (A), as `NeighbourList.edges` does, however near.
+
+    Raises:
+        InputError: if positions are not finite or the cell is flat along a periodic direction.
+    """
+    check_geometry(positions, cell, pbc)
+    i, j, shift = VesinList(cutoff=distance, full_list=True, n_threads=1).compute(
+        points=positions, box=cell, periodic=[bool(p) for p in pbc], quantities="ijS"
+    )
+    return i.astype(np.int64), j.astype(np.int64), shift.astype(float)
 
 
 def check_geometry(positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> None:

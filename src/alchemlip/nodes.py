@@ -88,9 +88,6 @@ def nodes_of(hosts: IntArray, groups: Sequence[Group]) -> Nodes:
 def site_kinds(hosts: IntArray, groups: Sequence[Group]) -> IntArray:
     """Return (S,) integers, equal on sites of one group with the same species, or of one element.
 
-    Finer than ``Mixture.site_labels``, which goes by occupancies: derivatives in a composition
-    belong to groups, whatever their weights happen to be.
-
     Args:
         hosts: (S,) atomic numbers, which count where nothing is mixed.
         groups: of the mixture.

@@ -37,7 +37,8 @@ def distance_warnings(mixture: Mixture) -> list[str]:
     """Return one sentence if two sites that can be occupied at once are too close; else nothing.
 
     The measure is the distance over the sum of the covalent radii of the smallest species that can
-    sit there together, below `SHORTEST_BOND`. Split sites of a disordered CIF are told in this way.
+    sit there together, below `SHORTEST_BOND`. Split sites of a disordered CIF are told in this way,
+    unless they exclude one another.
 
     Args:
         mixture: the structure.
@@ -49,7 +50,8 @@ def distance_warnings(mixture: Mixture) -> list[str]:
     return [
         f"sites {i} ({first}) and {j} ({second}) are {distance:.2f} Å apart, {ratio:.2f} of the "
         f"sum of their covalent radii; known bonds are above {SHORTEST_BOND:g}, so no potential "
-        "was trained there: correct the structure, or put split sites into one concerted group"
+        "was trained there: correct the structure, or, if at most one of them is filled, say so "
+        "with Mixture.with_exclusive() (--exclusive auto)"
     ]
 
 
@@ -76,7 +78,7 @@ def closest_contact(
         return None
     largest = float(2.0 * covalent_radii[present].max())
     receiver, sender, shift = NeighbourList(within * largest, skin=0.0).edges(
-        mixture.positions, mixture.cell, mixture.pbc
+        mixture.positions, mixture.cell, mixture.pbc, mixture.exclusive
     )
     vectors = mixture.positions[sender] + shift @ mixture.cell - mixture.positions[receiver]
     distances = np.linalg.norm(vectors, axis=1)

@@ -32,7 +32,6 @@ from alchemlip.ensemble import Potential, members_of
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.nodes import site_kinds
 from alchemlip.potential import apply_strain
 from alchemlip.properties import DerivedProperty, Property
 from alchemlip.relaxation import RelaxationSettings, cell_mask
@@ -352,7 +351,7 @@ def _symmetry(
 
     from alchemlip.relaxation import fix_symmetry
 
-    labels = site_kinds(mixture.numbers, mixture.groups)
+    labels = mixture.site_kinds
     atoms = Atoms(numbers=labels, positions=mixture.positions, cell=mixture.cell, pbc=True)
     constraint = fix_symmetry(atoms, symprec)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alchemlip.errors import InputError
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs, pairs_from_note, pairs_note
 from alchemlip.groups import Correlation, Group, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.short_range_order import ShortRangeOrder
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 OCCUPANCY = "occupancy"
 KINDS = "spacegroup_kinds"
 GROUPS = "alchemlip_groups"
+EXCLUSIVE = "alchemlip_exclusive"
+SITE = "alchemlip_site"
 ROUNDING = 0.02
 """A missing occupancy below this is more likely a rounded file than a vacancy: warn."""
 
@@ -209,6 +212,9 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
     atoms.info[OCCUPANCY] = occupancies
     if details:
         atoms.info[GROUPS] = details
+    if len(mixture.exclusive):
+        atoms.info[EXCLUSIVE] = pairs_note(mixture)
+        atoms.set_array(SITE, np.arange(mixture.n_sites))
     return atoms
 
 
@@ -218,9 +224,8 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
     occupied = {site for group in groups for site in group.sites.tolist()}
     if OCCUPANCY in atoms.info:
         _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
-    return Mixture(
-        species_of_atoms(atoms, groups), atoms.positions, atoms.cell.array, atoms.pbc, groups
-    )
+    numbers, pairs = species_of_atoms(atoms, groups), pairs_from_atoms(atoms)
+    return Mixture(numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, pairs)
 
 
 def species_of_atoms(atoms: Atoms, groups: Sequence[Group] = ()) -> IntArray:
@@ -334,6 +339,24 @@ def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:
             )
         plain.setdefault(tuple(shares.items()), []).extend(sites)
     return _groups_with_details(table, details, sites_of) or named_groups(plain, "independent")
+
+
+def pairs_from_atoms(atoms: Atoms) -> ExclusivePairs:
+    """Return the exclusive pairs that ``Mixture.to_atoms`` noted; none without a note.
+
+    Raises:
+        InputError: if sites were left out or repeated since.
+    """
+    if EXCLUSIVE not in atoms.info:
+        return NO_PAIRS
+    if SITE not in atoms.arrays:
+        raise InputError(
+            f'atoms.info["{EXCLUSIVE}"] is there but atoms.arrays["{SITE}"] is not: keep both, or '
+            "delete both"
+        )
+    return pairs_from_note(
+        atoms.info[EXCLUSIVE], atoms.arrays[SITE], atoms.positions, atoms.cell.array, atoms.pbc
+    )
 
 
 def _check_shown(atoms: Atoms, sites: list[int]) -> None:

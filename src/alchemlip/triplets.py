@@ -2,8 +2,8 @@
 
 A triplet is a centre (i, a) with two of its bonds, to (j, b) and (k, c). What the bond between the
 first two receives from (k, c) is weighted by P(c at k | a at i, b at j): the component that i or j
-implies where k is tied to one of them, else the occupancy of (k, c). The product of two bond
-weights would count the occupancy of (j, b) twice.
+implies where k is tied to one of them, 0 where k and j exclude one another, else the occupancy of
+(k, c). The product of two bond weights would count the occupancy of (j, b) twice.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _third(
     """Return which triplets can occur, and the node that weights each.
 
     The two bonds may lead to different species at one and the same site, which cannot both be
-    there: their site edges are the same.
+    there: their site edges are the same. Nor can atoms of two sites that exclude one another.
     """
     arrays = graph.arrays
     allowed = edge[first] != edge[second]
@@ -177,4 +177,8 @@ def _third(
     tied = (tie[j] != PURE) & (tie[j] == tie[k])
     same = arrays.node_component[j] == arrays.node_component[k]
     allowed &= ~tied | same
+    if len(arrays.exclusive):
+        shift = np.rint(graph.shift.cpu().numpy())
+        apart = shift[edge[second]] - shift[edge[first]]
+        allowed &= ~arrays.exclusive.contain(arrays.node_site[j], arrays.node_site[k], apart)
     return allowed, np.where(tied, len(arrays.node_site), node_weight[second])

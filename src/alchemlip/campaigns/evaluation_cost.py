@@ -226,6 +226,7 @@ def _prepared(options: Mapping[str, Any]) -> tuple[Mixture, list[Scanned], Poten
         options["group"],
         options.get("concerted") or [],
         options["normalise"],
+        options.get("exclusive") or [],
     )
     how = (
         options["device"],

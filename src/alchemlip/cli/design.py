@@ -79,6 +79,7 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the atoms in the supercell.")] = 0,
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
+    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-4,
@@ -117,7 +118,7 @@ def command(
     from alchemlip.results import ResultFolder
     from alchemlip.structure_files import write_exact_and_cif
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
     opt.refuse_scanned(scanned)
     goals = _goals(target, minimise, maximise, at_most, at_least)
     constraints = _constraints(mixture, bound, relation, charge)

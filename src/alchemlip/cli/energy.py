@@ -12,6 +12,7 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
+    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     model: opt.Models = [opt.DEFAULT_MODEL],
     modal: opt.Modal = None,
@@ -35,7 +36,7 @@ def command(
     from alchemlip.report import describe_evaluation, describe_potential
     from alchemlip.results import ResultFolder
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
     opt.refuse_scanned(scanned)
     potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential)

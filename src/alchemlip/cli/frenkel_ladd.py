@@ -77,6 +77,7 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
+    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     repeat: fe.Supercell = "1,1,1",
     representation: opt.Representation = "nodes",
@@ -123,7 +124,7 @@ def command(
     """
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
     opt.refuse_scanned(scanned)
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,

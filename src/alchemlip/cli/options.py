@@ -81,6 +81,16 @@ Concerted = Annotated[
         metavar="GROUP",
     ),
 ]
+Exclusive = Annotated[
+    list[str],
+    typer.Option(
+        "--exclusive",
+        help="Sites of which at most one is filled (split sites), e.g. 4,7; 'auto': all that can "
+        "be empty and are closer than 0.7 of their covalent radii; 'none': not even those that "
+        "the file names. May be repeated.",
+        metavar="SITES",
+    ),
+]
 Normalise = Annotated[
     bool, typer.Option("--normalise", help="Divide the weights of a formula by their sum.")
 ]
@@ -163,13 +173,16 @@ def prepare_mixture(
     groups: Sequence[str],
     concerted: Sequence[str],
     normalise: bool,
+    exclusive: Sequence[str] = (),
 ) -> tuple[Mixture, list[Scanned]]:
     """Return the mixture that the options describe, and the groups given as species lists."""
+    from alchemlip.cli.exclusive import with_exclusive_by_options
     from alchemlip.structure_files import read_structure
 
     mixture = read_structure(structure, normalise=normalise)
     mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
-    return _with_correlations(mixture, concerted), scanned
+    mixture = _with_correlations(mixture, concerted)
+    return with_exclusive_by_options(mixture, exclusive), scanned
 
 
 def mixed_by_options(

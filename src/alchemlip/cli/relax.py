@@ -13,6 +13,7 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
+    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
@@ -47,7 +48,7 @@ def command(
     from alchemlip.step_log import STEPS, StepLog
     from alchemlip.structure_files import write_exact_and_cif
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
     opt.refuse_scanned(scanned)
     chosen = relaxation_settings(
         cell=cell,

@@ -18,6 +18,7 @@ def command(
     ] = 11,
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
+    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
@@ -54,7 +55,7 @@ def command(
     from alchemlip.results import ResultFolder
     from alchemlip.scanning import ScanPoint, composition_grid, scan, scan_inputs
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise)
+    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
         raise InputError(
             "a scan needs one group with two or three species: write one --mix such as Ce=Ce,Zr, "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from alchemlip.disorder.exclusive_arrangements import obeying
 from alchemlip.disorder.random_alloy import disordered_groups
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
@@ -122,18 +123,22 @@ def explicit_supercells(
 def random_supercell(mixture: Mixture, repeats: Repeats, rng: np.random.Generator) -> Mixture:
     """Return a supercell whose disordered sites hold whole atoms, drawn at exact composition.
 
-    Vacant sites are left out.
+    Vacant sites are left out. Of sites that exclude one another at most one is filled.
 
     Raises:
         InputError: if the supercell cannot hold its composition.
     """
     large = mixture.repeat(repeats)
     numbers = large.numbers.copy()
-    for name in disordered_groups(mixture):
-        group = large.group(name)
+    groups = [large.group(name) for name in disordered_groups(mixture, exclusive=True)]
+    drawn = []
+    for group in groups:
         check_exact_composition(group)
         counts = np.rint(group.composition * len(group.sites)).astype(int)
-        components = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+        drawn.append(rng.permutation(np.repeat(np.arange(len(counts)), counts)))
+    if len(large.exclusive):
+        drawn = obeying(large, groups, drawn, rng)
+    for group, components in zip(groups, drawn, strict=True):
         numbers[group.sites] = group.species[np.arange(len(group.sites)), components]
     return _filled(large, numbers)
 
@@ -162,6 +167,11 @@ def sqs_supercell(
         raise InputError(
             "special quasi-random structures need the package icet: pip install "
             "'alchemlip[disorder]'"
+        )
+    if len(mixture.exclusive):
+        raise InputError(
+            "some sites exclude one another, which special quasi-random structures know nothing "
+            "of: use random supercells"
         )
     names = disordered_groups(mixture)
     if len(names) != 1:
@@ -248,7 +258,8 @@ def _icet_symbol(component: str) -> str:
 def _filled(large: Mixture, numbers: np.ndarray) -> Mixture:
     """Return ordinary atoms on the sites that are not vacant; other groups stay mixed."""
     mixed = {site for group in large.groups for site in group.sites.tolist()}
-    disordered = {site for name in disordered_groups(large) for site in large.group(name).sites}
+    names = disordered_groups(large, exclusive=True)
+    disordered = {site for name in names for site in large.group(name).sites}
     kept = np.flatnonzero(numbers != VACANCY_NUMBER)
     if mixed - disordered:
         raise InputError(

@@ -136,12 +136,14 @@ def site_components(by_site: Mixture, group: Group) -> int:
     return first
 
 
-def random_group(mixture: Mixture, name: str | None = None) -> Group:
+def random_group(mixture: Mixture, name: str | None = None, *, exclusive: bool = False) -> Group:
     """Return the group whose sites are occupied at random.
 
     Args:
         mixture: the structure.
         name: of the group; may be left out if there is one.
+        exclusive: whether its sites may exclude one another, so that they are not filled each by
+            itself.
 
     Raises:
         InputError: if it is not clear which group is meant, if it has one species only, or if its
@@ -169,5 +171,11 @@ def random_group(mixture: Mixture, name: str | None = None) -> Group:
         raise InputError(
             f"the sites of group {name!r} depend on one another ({group.correlation}), so there is "
             "no random alloy: make the group independent"
+        )
+    if not exclusive and np.isin(group.sites, mixture.exclusive.partners).any():
+        raise InputError(
+            f"sites of group {name!r} exclude one another, so they are not filled each by itself, "
+            "which this calculation takes for granted: use the mean field (energy, relax, scan), "
+            "or average over random supercells (explicit_supercells)"
         )
     return group

@@ -205,7 +205,7 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
     )
     if found is None:
         raise InputError("spglib finds no symmetry in an ordered structure: change symprec")
-    _, kept = np.unique(found.mapping_to_primitive, return_index=True)
+    _, kept, place = np.unique(found.mapping_to_primitive, return_index=True, return_inverse=True)
     cell = np.asarray(found.primitive_lattice, dtype=float)
     groups = []
     for group in mixture.groups:
@@ -218,8 +218,9 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
                     species=group.species[members],
                 )
             )
+    pairs = mixture.exclusive.reduced(kept, kept[place], mixture.positions, mixture.cell, cell)
     small = Mixture(
-        mixture.numbers[kept], mixture.positions[kept], cell, mixture.pbc, tuple(groups)
+        mixture.numbers[kept], mixture.positions[kept], cell, mixture.pbc, tuple(groups), pairs
     )
     if all(group.composition.max() == 1.0 for group in groups):
         return plain_atoms(small), space_group(mixture, symprec)

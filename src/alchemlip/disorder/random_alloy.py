@@ -198,8 +198,15 @@ def random_alloy(
     return replace(alloy, trials=tuple(trials))
 
 
-def disordered_groups(mixture: Mixture, names: Sequence[str] | None = None) -> tuple[str, ...]:
+def disordered_groups(
+    mixture: Mixture, names: Sequence[str] | None = None, *, exclusive: bool = False
+) -> tuple[str, ...]:
     """Return the names of the groups whose sites are occupied at random.
+
+    Args:
+        mixture: the structure.
+        names: all with several species if None.
+        exclusive: whether sites may exclude one another.
 
     Raises:
         InputError: if there is none, or one that is named cannot be disordered.
@@ -211,9 +218,11 @@ def disordered_groups(mixture: Mixture, names: Sequence[str] | None = None) -> t
             if group.correlation == "independent" and len(group.components) > 1
         ]
         if not names:
-            random_group(mixture)  # says what is wrong with the only group there is
+            random_group(
+                mixture, exclusive=exclusive
+            )  # says what is wrong with the only group there is
             raise InputError("no group is disordered: mix at least two species on some sites")
-    return tuple(random_group(mixture, name).name for name in names)
+    return tuple(random_group(mixture, name, exclusive=exclusive).name for name in names)
 
 
 class RandomAlloyPotential(AlchemicalPotential):

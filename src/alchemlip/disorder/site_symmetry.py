@@ -13,7 +13,6 @@ import numpy as np
 
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
-from alchemlip.nodes import site_kinds
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, Floa
 
     fractional = _fractional(mixture)
     found: Any = spglib.get_symmetry_dataset(
-        (mixture.cell, fractional, site_kinds(mixture.numbers, mixture.groups)), symprec=symprec
+        (mixture.cell, fractional, mixture.site_kinds), symprec=symprec
     )
     if found is None:
         return identity

@@ -49,6 +49,7 @@ def without_site(mixture: Mixture, site: int) -> Mixture:
         mixture.cell,
         mixture.pbc,
         tuple(groups),
+        mixture.exclusive.of_sites(kept),
     )
 
 

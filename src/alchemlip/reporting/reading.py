@@ -117,12 +117,8 @@ def _most_mixed(run: RunFiles, points: Sequence[Mapping[str, Any]]) -> tuple[Mix
 def at(mixture: Mixture, composition: npt.ArrayLike) -> Mixture:
     """Return a mixture at a composition given flat, in the order of its component labels."""
     values = np.asarray(composition, dtype=float)
-    for group in mixture.groups:
-        weights = values[mixture.components_of(group.name)]
-        mixture = mixture.with_composition(
-            group.name, dict(zip(group.components, weights.tolist(), strict=True))
-        )
-    return mixture
+    weights = {group.name: values[mixture.components_of(group.name)] for group in mixture.groups}
+    return mixture.with_compositions(weights)
 
 
 def _half_vacant(mixture: Mixture, site: int) -> Mixture:
