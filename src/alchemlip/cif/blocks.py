@@ -22,6 +22,8 @@ from alchemlip.errors import InputError
 
 UNKNOWN = ("?", ".")
 """What a CIF writes for a value that is unknown, or that does not apply."""
+STRUCTURAL = ("_cell_", "_atom_site_", "_symmetry_", "_space_group_", "_chemical_formula_sum")
+"""Beginnings of the names that decide what the structure is: none may say two things."""
 COORDINATES = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _UNCERTAINTY = re.compile(r"\(\d*\.?\d*\)$")
@@ -131,8 +133,10 @@ def read_blocks(path: Path) -> list[Block]:
     if not text.strip():
         raise InputError(f"cannot read the structure file {str(path)!r}: it is empty")
     try:
-        document = cif.read_string(text)
+        document = cif.read_string(text, 0)  # what occurs twice is judged below
         return [_block(file, block, text.splitlines()) for block in document]
+    except InputError:
+        raise
     except (ValueError, RuntimeError, UnicodeDecodeError) as error:
         match = _PLACE.match(str(error).strip())
         line, reason = match.groups() if match else ("", str(error).strip())
@@ -169,9 +173,25 @@ def _block(file: str, block: Any, lines: Sequence[str]) -> Block:
         if item.pair is not None:
             name, value = item.pair
             text = cif.as_string(value) if quoted(value) else value
-            values[plain(name)] = text, item.line_number
+            old = values.get(plain(name), (text, item.line_number))
+            if old[0].strip() in UNKNOWN or not old[0].strip():
+                old = (text, item.line_number)
+            said = text.strip() not in ("", *UNKNOWN)
+            if said and old[0] != text and plain(name).startswith(STRUCTURAL):
+                raise InputError(
+                    f"the block {block.name.strip()!r} of {file!r} has {name} twice, {old[0]!r} "
+                    f"(line {old[1]}) and {text!r} (line {item.line_number}): delete one"
+                )
+            values[plain(name)] = old
         elif item.loop is not None:
             loops.append(_table(item, lines))
+    names = [*values, *(name for loop in loops for name in loop.columns)]
+    twice = [name for name in set(names) if names.count(name) > 1 and name.startswith(STRUCTURAL)]
+    if twice:
+        raise InputError(
+            f"the block {block.name.strip()!r} of {file!r} has {min(twice)} twice: delete one of "
+            "its lists"
+        )
     first = min((pair[1] for pair in values.values()), default=0)
     return Block(file, block.name.strip(), first, values, loops)
 
@@ -182,6 +202,9 @@ def _table(item: Any, lines: Sequence[str]) -> Table:
     tags = [plain(tag) for tag in item.loop.tags]
     texts = [cif.as_string(v) if quoted(v) else v for v in item.loop.values]
     width = len(tags)
+    if len(set(tags)) < width:
+        twice = max(tags, key=tags.count)
+        raise InputError(f"a loop at line {item.line_number} has the column {twice} twice")
     columns = {tag: texts[i::width] for i, tag in enumerate(tags)}
     return Table(columns, _row_lines(columns[tags[0]], item.line_number, lines))
 

@@ -81,12 +81,8 @@ def contradictions(
 
     Hydrogen, which lists often lack, does not count.
     """
-    met = [
-        int(n) == row.multiplicity
-        for row, n in zip(rows, expanded.multiplicity.tolist(), strict=True)
-        if row.multiplicity is not None
-    ]
-    judged = [all(met)] if met else []
+    multiplicities = _multiplicities_fit(rows, expanded)
+    judged = [] if multiplicities is None else [multiplicities]
     found = cell_amounts(rows, expanded)
     if said.amounts is not None:
         heavy, wanted = (
@@ -137,6 +133,8 @@ def composition_notes(
     units = said.units
     found = {s: x / units for s, x in cell.items()} if units else scaled(cell, wanted)
     different = differing(found, wanted)
+    if units and different and not differing(cell, wanted) and _divisible(wanted, units):
+        return []  # the formula is that of the cell, as some programs write it
     if units and different and not differing(scaled(cell, wanted), wanted):
         first = next(iter(cell))
         n = cell[first] / wanted[first]
@@ -168,6 +166,10 @@ def composition_notes(
         f"{block.title} has the formula {written(wanted)}, but its sites add up to "
         f"{written(found)}: check occupancies, positions and symmetry"
     ]
+
+
+def _divisible(amounts: Mapping[str, float], units: float) -> bool:
+    return all(abs(x / units - round(x / units)) < 1e-3 for x in amounts.values())
 
 
 def _attached_note(block: Block, attached: float) -> list[str]:
@@ -207,13 +209,16 @@ def size_notes(
                 f"the cell of {block.title} has a volume of {volume:.2f} Å³, but the file states "
                 f"{value:.2f} (_cell_volume): check lengths and angles"
             )
-    for row, n in zip(rows, expanded.multiplicity.tolist(), strict=True):
-        if row.multiplicity not in (None, n):
-            notes.append(
-                f"{row.label!r} in {block.title}, line {row.line}, has {n} positions in the cell, "
-                f"but the file states {row.multiplicity}: check its coordinates and the space group"
-            )
-            break
+    if _multiplicities_fit(rows, expanded) is False:
+        row, n = next(
+            (row, n)
+            for row, n in zip(rows, expanded.multiplicity.tolist(), strict=True)
+            if row.multiplicity not in (None, n)
+        )
+        notes.append(
+            f"{row.label!r} in {block.title}, line {row.line}, has {n} positions in the cell, but "
+            f"the file states {row.multiplicity}: check its coordinates and the space group"
+        )
     found = cell_amounts(rows, expanded)
     if said.density is not None and complete:
         density = _density(found, volume)
@@ -224,6 +229,22 @@ def size_notes(
                 "occupancies, symmetry and cell"
             )
     return notes
+
+
+def _multiplicities_fit(rows: Sequence[Row], expanded: Expanded) -> bool | None:
+    """Whether the stated multiplicities are met; None where there are none.
+
+    Many files state the order of the site symmetry under this name: 1 for a general position.
+    """
+    stated_ = [
+        (row.multiplicity, int(n))
+        for row, n in zip(rows, expanded.multiplicity, strict=True)
+        if row.multiplicity is not None
+    ]
+    if not stated_:
+        return None
+    order = expanded.images.shape[1]
+    return all(m == n for m, n in stated_) or all(m * n == order for m, n in stated_)
 
 
 def _density(amounts: Mapping[str, float], volume: float) -> float:

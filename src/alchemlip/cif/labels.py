@@ -124,7 +124,8 @@ def _one_of(
 ) -> str:
     """Return the one reading that fits the formula, or is exactly what is written."""
     present = [symbol for symbol in readings if formula is None or symbol in formula]
-    exact = [symbol for symbol in readings if symbol == letters]
+    # Fe, and Si of SiT, but Ca of Cab can be C.
+    exact = [s for s in readings if letters.startswith(s) and not letters[len(s) :].islower()]
     if len(present) == 1:
         return present[0]
     if exact and (formula is None or exact[0] in formula or not present):

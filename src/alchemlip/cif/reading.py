@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alchemlip.cif.alternatives import with_alternatives
 from alchemlip.cif.blocks import Block, chosen_block, number, read_blocks
 from alchemlip.cif.checks import (
     Stated,
@@ -94,7 +95,8 @@ def _read(block: Block, normalise: bool, accept_composition: bool) -> tuple[Mixt
     notes += about
     notes += size_notes(block, said, atoms.rows, expanded, cell, complete=not about)
     mixture, shares = _mixture(block, atoms, expanded, cell, normalise)
-    return mixture, notes + shares
+    mixture, told = with_alternatives(mixture, block, atoms.rows, expanded)
+    return mixture, notes + shares + told
 
 
 def cell_vectors(block: Block) -> FloatArray:
@@ -167,9 +169,9 @@ def _symmetry(
         best = min(judged, key=lambda item: item[0])
         if first is None or best[0][0] < first[0][0]:
             raise InputError(
-                f"{block.title} lists {len(candidates[0])} symmetry operations, but the "
-                f"composition it states is that of {best[1].name}, which has {len(best[1])}: list "
-                "all operations, or leave the list out"
+                f"{block.title} lists {len(candidates[0])} symmetry operations, but its formula, "
+                f"Z, density or multiplicities are those of {best[1].name}, which has "
+                f"{len(best[1])}: list all operations, or leave the list out"
             )
         return first[1], first[2]
     judged.sort(key=lambda item: item[0])
