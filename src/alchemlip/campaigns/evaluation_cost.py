@@ -227,6 +227,8 @@ def _prepared(options: Mapping[str, Any]) -> tuple[Mixture, list[Scanned], Poten
         options.get("concerted") or [],
         options["normalise"],
         options.get("exclusive") or [],
+        options.get("block"),
+        bool(options.get("accept_composition")),
     )
     how = (
         options["device"],

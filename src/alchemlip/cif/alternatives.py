@@ -8,10 +8,11 @@ from math import prod
 
 import numpy as np
 
-from alchemlip.cif.blocks import Block
+from alchemlip.cif.blocks import Block, number
 from alchemlip.cif.expansion import Expanded
 from alchemlip.cif.rows import Row
-from alchemlip.exclusive import ExclusivePairs, filled_parts
+from alchemlip.errors import InputError
+from alchemlip.exclusive import NO_PAIRS, ExclusivePairs, filled_parts
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.species import SUM_TOLERANCE
@@ -19,6 +20,9 @@ from alchemlip.split_sites import TOO_CLOSE, describe_pairs, exclusive_pairs
 
 MANY = 5000
 """Sets of alternatives from which on only those close to one another are looked at."""
+PAIRS = "_alchemlip_exclusive_pairs"
+"""How many there are, in files of this package: where it stands, nothing is looked for."""
+PAIR = tuple(f"_alchemlip_exclusive_{name}" for name in ("first", "second", "a", "b", "c"))
 CLOSE = 3.0
 """In A: how far apart such alternatives may be."""
 
@@ -40,6 +44,8 @@ def with_alternatives(
     """
     if not mixture.groups:
         return mixture, []
+    if block.value(PAIRS) is not None:
+        return mixture.with_exclusive(_written(block)), []
     grouped = _of_disorder_groups(rows, expanded, mixture.cell)
     close = [(p.first, p.second, *p.shift) for p in exclusive_pairs(mixture)]
     pairs = ExclusivePairs(np.concatenate([grouped, np.reshape(close, (-1, 5)).astype(int)]))
@@ -66,6 +72,24 @@ def with_alternatives(
         f"{'; '.join(lines[:3])}{more} (--exclusive none makes them ordinary sites)"
     )
     return mixture, notes
+
+
+def _written(block: Block) -> ExclusivePairs:
+    """Return the pairs that a file of this package lists.
+
+    Raises:
+        InputError: if the list is damaged.
+    """
+    table = block.table(PAIR[0])
+    if table is None:
+        return NO_PAIRS
+    values = [[number(table.cell(name, row)) for name in PAIR] for row in range(len(table))]
+    if any(value is None or abs(value) > 1e6 or value % 1 for row in values for value in row):
+        raise InputError(
+            f"{block.title} has a damaged list of exclusive pairs ({PAIR[0]}, line "
+            f"{table.lines[0]}): delete it, and {PAIRS}"
+        )
+    return ExclusivePairs(np.array(values, dtype=float).astype(int))
 
 
 def _of_disorder_groups(rows: Sequence[Row], expanded: Expanded, cell: FloatArray) -> IntArray:

@@ -133,39 +133,46 @@ def composition_notes(
     units = said.units
     found = {s: x / units for s, x in cell.items()} if units else scaled(cell, wanted)
     different = differing(found, wanted)
-    if units and different and not differing(cell, wanted) and _divisible(wanted, units):
-        return []  # the formula is that of the cell, as some programs write it
-    if units and different and not differing(scaled(cell, wanted), wanted):
+    ratios = scaled(cell, wanted)
+    if units and different and not differing(ratios, wanted):
+        if not differing(cell, wanted) and _divisible(wanted, units):
+            return []  # the formula is that of the cell, as some programs write it
         first = next(iter(cell))
-        n = cell[first] / wanted[first]
         return [
             f"{block.title} states {units:g} formula units {written(wanted)} in the cell "
-            f"(_cell_formula_units_Z), but its sites are {n:.4g} of them: check the space group, "
-            "the cell and Z"
+            f"(_cell_formula_units_Z), but its sites are {cell[first] / wanted[first]:.4g} of "
+            "them: check the space group, the cell and Z"
         ]
     if units and different:
         # Whatever Z counts, the ratios are what can be compared by eye.
-        found = scaled(cell, wanted)
-        different = differing(found, wanted) or different
+        found, different = ratios, differing(ratios, wanted)
     if missing and not accept_composition:
         raise InputError(
             f"{block.title} has the formula {written(wanted)}, but its sites hold no "
             f"{' and no '.join(missing)} ({written(found)}): correct the list of atoms, or accept "
             "what it holds (--accept-composition)"
         )
-    if not different:
-        return []
+    return [_difference(block, found, wanted, different)] if different else []
+
+
+def _difference(
+    block: Block,
+    found: Mapping[str, float],
+    wanted: Mapping[str, float],
+    different: Sequence[str],
+) -> str:
+    """Say how what was found differs from the formula, of the hydrogens alone by themselves."""
     if different == ["H"] and found.get("H", 0.0) < wanted.get("H", 0.0):
         n_missing = wanted["H"] - found.get("H", 0.0)
-        return [
+        return (
             f"{block.title} has the formula {written(wanted)}, of whose hydrogens {n_missing:.4g} "
             f"in a formula unit are not in the list of atoms ({written(found)} are): the "
             "structure is read without them; add them for any energy"
-        ]
-    return [
+        )
+    return (
         f"{block.title} has the formula {written(wanted)}, but its sites add up to "
         f"{written(found)}: check occupancies, positions and symmetry"
-    ]
+    )
 
 
 def _divisible(amounts: Mapping[str, float], units: float) -> bool:

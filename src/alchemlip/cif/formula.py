@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from alchemlip.species import is_element
+from alchemlip.species import element_symbol, is_element
 
 _PART = re.compile(r"\s*([A-Z][A-Za-z]?)\s*(\d+\.?\d*|\.\d+)?(?:\(\d*\))?(?=\s|[A-Z]|$)")
-ISOTOPES_OF_HYDROGEN = ("H", "D", "T")
 
 
 def parse_formula(text: str | None) -> dict[str, float] | None:
@@ -37,10 +36,10 @@ def parse_formula(text: str | None) -> dict[str, float] | None:
 
 
 def hydrogen_together(amounts: Mapping[str, float]) -> dict[str, float]:
-    """Return amounts in which D and T count as hydrogen: formulas often do not tell them apart."""
+    """Return amounts of elements: formulas often do not tell D and T from hydrogen."""
     result: dict[str, float] = {}
     for symbol, amount in amounts.items():
-        name = "H" if symbol in ISOTOPES_OF_HYDROGEN else symbol
+        name = element_symbol(symbol)
         result[name] = result.get(name, 0.0) + amount
     return result
 

@@ -125,7 +125,8 @@ def _one_of(
     """Return the one reading that fits the formula, or is exactly what is written."""
     present = [symbol for symbol in readings if formula is None or symbol in formula]
     # Fe, and Si of SiT, but Ca of Cab can be C.
-    exact = [s for s in readings if letters.startswith(s) and not letters[len(s) :].islower()]
+    whole = letters[:2] if not letters[2:].islower() else letters
+    exact = [symbol for symbol in readings if symbol == whole]
     if len(present) == 1:
         return present[0]
     if exact and (formula is None or exact[0] in formula or not present):

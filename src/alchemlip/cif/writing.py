@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from alchemlip.cif.alternatives import PAIR, PAIRS
+from alchemlip.cif.expansion import wrapped
 from alchemlip.cif.rows import MASS
 from alchemlip.errors import InputError
+from alchemlip.groups import IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.species import (
     HYDROGEN_MASSES,
@@ -21,7 +24,7 @@ def cif_text(mixture: Mixture, name: str) -> str:
     """Return a mixture as the text of a CIF that `alchemlip.read_structure` reads back.
 
     A vacancy is what the occupancies of a site leave to 1. Group names and correlations have no
-    place in a CIF.
+    place in a CIF; exclusive pairs and masses stand under names of our own, which others skip.
 
     Args:
         mixture: with three cell vectors.
@@ -36,7 +39,8 @@ def cif_text(mixture: Mixture, name: str) -> str:
     lengths = np.linalg.norm(cell, axis=1)
     unit = cell / lengths[:, None]
     angles = np.degrees(np.arccos([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]))
-    fractional = np.linalg.solve(cell.T, mixture.positions.T).T
+    inside = np.linalg.solve(cell.T, mixture.positions.T).T
+    fractional = wrapped(inside)
     rows, masses, count = [], [], dict[str, int]()
     amounts: dict[str, float] = {}
     for site, occupancy in enumerate(mixture.occupancies()):
@@ -80,5 +84,19 @@ def cif_text(mixture: Mixture, name: str) -> str:
         "loop_",
         *(f" {column}" for column in names),
         *(f" {row}" for row in rows),
+        *_pairs(mixture, np.rint(inside - fractional).astype(int)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pairs(mixture: Mixture, cells: IntArray) -> list[str]:
+    """Return the lines of the exclusive pairs, of sites that were moved into the cell by (S, 3)."""
+    if not mixture.groups:
+        return []
+    rows = mixture.exclusive.rows.copy()
+    rows[:, 2:] += cells[rows[:, 1]] - cells[rows[:, 0]]
+    lines = [f"{PAIRS} {len(rows)}"]
+    if len(rows):
+        lines += ["loop_", *(f" {name}" for name in PAIR)]
+        lines += [" " + " ".join(map(str, row)) for row in rows.tolist()]
+    return lines

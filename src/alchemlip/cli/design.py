@@ -81,6 +81,8 @@ def command(
     concerted: opt.Concerted = [],
     exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-4,
     smax: opt.Smax = 1e-4,
@@ -118,7 +120,9 @@ def command(
     from alchemlip.results import ResultFolder
     from alchemlip.structure_files import write_exact_and_cif
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     goals = _goals(target, minimise, maximise, at_most, at_least)
     constraints = _constraints(mixture, bound, relation, charge)

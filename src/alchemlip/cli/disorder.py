@@ -83,6 +83,8 @@ def command(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the explicit supercells.")] = 0,
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
     smax: opt.Smax = 1e-2,
@@ -116,7 +118,9 @@ def command(
     from alchemlip.relaxation import relaxation_settings
     from alchemlip.results import ResultFolder
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, [], normalise, (), block, accept_composition
+    )
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
         raise InputError(
             "a random alloy needs one group with two or three species: write one --mix such as "

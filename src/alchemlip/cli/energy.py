@@ -14,6 +14,8 @@ def command(
     concerted: opt.Concerted = [],
     exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     model: opt.Models = [opt.DEFAULT_MODEL],
     modal: opt.Modal = None,
     head: opt.Head = None,
@@ -36,7 +38,9 @@ def command(
     from alchemlip.report import describe_evaluation, describe_potential
     from alchemlip.results import ResultFolder
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     potential = opt.prepare_potential(model, device, dtype, modal, head, trust_file, representation)
     opt.refuse_unusable(mixture, potential)

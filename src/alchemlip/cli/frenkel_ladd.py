@@ -79,6 +79,8 @@ def command(
     concerted: opt.Concerted = [],
     exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     repeat: fe.Supercell = "1,1,1",
     representation: opt.Representation = "nodes",
     temperature: fe.Temperature = 300.0,
@@ -124,7 +126,9 @@ def command(
     """
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,

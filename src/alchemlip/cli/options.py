@@ -92,8 +92,28 @@ Exclusive = Annotated[
     ),
 ]
 Normalise = Annotated[
-    bool, typer.Option("--normalise", help="Divide the weights of a formula by their sum.")
+    bool,
+    typer.Option(
+        "--normalise",
+        help="Divide the weights of a formula by their sum; occupancies of a file only where the "
+        "sum is above 1, or 1 but for rounding.",
+    ),
 ]
+Block = Annotated[
+    str | None,
+    typer.Option(
+        "--block", help="Data block of a CIF; the first with atoms by default.", metavar="NAME"
+    ),
+]
+AcceptComposition = Annotated[
+    bool,
+    typer.Option(
+        "--accept-composition",
+        help="Read a CIF although no site holds an element of its formula.",
+    ),
+]
+STRUCTURE_NOTES: dict[Path, list[str]] = {}
+"""What the reader said of each structure file, until a results folder takes it."""
 DEFAULT_MODEL = "sevennet-0"
 Model = Annotated[
     str,
@@ -174,12 +194,22 @@ def prepare_mixture(
     concerted: Sequence[str],
     normalise: bool,
     exclusive: Sequence[str] = (),
+    block: str | None = None,
+    accept_composition: bool = False,
 ) -> tuple[Mixture, list[Scanned]]:
-    """Return the mixture that the options describe, and the groups given as species lists."""
-    from alchemlip.cli.exclusive import with_exclusive_by_options
-    from alchemlip.structure_files import read_structure
+    """Return the mixture that the options describe, and the groups given as species lists.
 
-    mixture = read_structure(structure, normalise=normalise)
+    What is to be checked in the file is printed, and kept for `source`.
+    """
+    from alchemlip.cli.exclusive import with_exclusive_by_options
+    from alchemlip.cli.show import print_warnings
+    from alchemlip.structure_files import read_with_notes
+
+    mixture, notes = read_with_notes(
+        structure, normalise=normalise, block=block, accept_composition=accept_composition
+    )
+    STRUCTURE_NOTES[structure] = notes
+    print_warnings(notes)
     mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
     mixture = _with_correlations(mixture, concerted)
     return with_exclusive_by_options(mixture, exclusive), scanned
@@ -340,17 +370,19 @@ def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None
         check_settings(mixture, settings)
 
 
-def source(structure: Path, potential: Potential) -> dict[str, str]:
+def source(structure: Path, potential: Potential) -> dict[str, Any]:
     """Return what is noted of where a structure and a potential came from."""
     import hashlib
 
     card = potential.card
+    notes = STRUCTURE_NOTES.get(structure)
     return {
         "structure_file": str(structure),
         "structure_sha256": hashlib.sha256(structure.read_bytes()).hexdigest(),
         "potential_weights": card.weights,
         "potential_licence": card.licence,
         "potential_reference": card.reference,
+        **({"structure_warnings": list(notes)} if notes else {}),
     }
 
 

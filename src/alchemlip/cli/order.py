@@ -52,6 +52,8 @@ def command(
     ] = False,
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
     smax: opt.Smax = 1e-3,
@@ -87,7 +89,9 @@ def command(
     from alchemlip.results import ResultFolder
     from alchemlip.structure_files import write_exact_and_cif
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, [], normalise, (), block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     if not mixture.pbc.all():
         raise InputError(

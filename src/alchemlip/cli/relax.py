@@ -15,6 +15,8 @@ def command(
     concerted: opt.Concerted = [],
     exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
     smax: opt.Smax = 1e-3,
@@ -48,7 +50,9 @@ def command(
     from alchemlip.step_log import STEPS, StepLog
     from alchemlip.structure_files import write_exact_and_cif
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     chosen = relaxation_settings(
         cell=cell,

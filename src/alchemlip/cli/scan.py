@@ -20,6 +20,8 @@ def command(
     concerted: opt.Concerted = [],
     exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     cell: opt.Cell = "full",
     fmax: opt.Fmax = 1e-3,
     smax: opt.Smax = 1e-3,
@@ -55,7 +57,9 @@ def command(
     from alchemlip.results import ResultFolder
     from alchemlip.scanning import ScanPoint, composition_grid, scan, scan_inputs
 
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, concerted, normalise, exclusive)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+    )
     if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
         raise InputError(
             "a scan needs one group with two or three species: write one --mix such as Ce=Ce,Zr, "

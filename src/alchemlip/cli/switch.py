@@ -23,6 +23,8 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     repeat: fe.Supercell = "1,1,1",
     correlation: run.CorrelationOption = "concerted",
     representation: opt.Representation = "nodes",
@@ -60,7 +62,17 @@ def command(
     Example: alchemlip switch CsPbI3.cif --repeat 2,2,2 --to-model chgnet -T 300
     """
     path = run.switched_path(
-        structure, to, end_state, mix, group, normalise, repeat, correlation, to_model is not None
+        structure,
+        to,
+        end_state,
+        mix,
+        group,
+        normalise,
+        repeat,
+        correlation,
+        to_model is not None,
+        block,
+        accept_composition,
     )
     run.run_path(
         "switch",

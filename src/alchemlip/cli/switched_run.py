@@ -54,6 +54,8 @@ def switched_path(
     repeat: str,
     correlation: str,
     may_stay: bool = False,
+    block: str | None = None,
+    accept_composition: bool = False,
 ) -> TransmutationPath:
     """Return the path that the options describe.
 
@@ -62,6 +64,7 @@ def switched_path(
         to: what selections become. end_state: or a file of the end.
         correlation: of the sites that change.
         may_stay: whether the composition may be left as it is.
+        block, accept_composition: how a CIF of the start is read; the second counts for both.
 
     Raises:
         InputError: if no end is given, or two.
@@ -77,11 +80,14 @@ def switched_path(
     if correlation not in ("concerted", "independent"):
         known = " or ".join(name for name in get_args(Correlation) if name != "short-range")
         raise InputError(f"unknown correlation {correlation!r}: choose {known}")
-    start, scanned = opt.prepare_mixture(structure, mix, group if mix else [], [], normalise)
+    start, scanned = opt.prepare_mixture(
+        structure, mix, group if mix else [], [], normalise, (), block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     repeats = opt.parse_repeats(repeat, "--repeat")
     if end_state is not None:
-        end, _ = opt.prepare_mixture(end_state, [], [], [], normalise)
+        end, _ = opt.prepare_mixture(end_state, [], [], [], normalise, (), None, accept_composition)
+        opt.STRUCTURE_NOTES[structure] += opt.STRUCTURE_NOTES[end_state]
     elif to:
         end, listed = opt.mixed_by_options(start, to, [] if mix else group, normalise, "--to")
         opt.refuse_scanned(listed)

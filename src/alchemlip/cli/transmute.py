@@ -42,6 +42,8 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     repeat: fe.Supercell = "1,1,1",
     correlation: run.CorrelationOption = "concerted",
     representation: opt.Representation = "nodes",
@@ -81,7 +83,18 @@ def command(
 
     Example: alchemlip transmute CsPbI3.cif --repeat 2,2,2 --to Pb=Sn -T 300
     """
-    path = run.switched_path(structure, to, end_state, mix, group, normalise, repeat, correlation)
+    path = run.switched_path(
+        structure,
+        to,
+        end_state,
+        mix,
+        group,
+        normalise,
+        repeat,
+        correlation,
+        block=block,
+        accept_composition=accept_composition,
+    )
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
         timestep_fs=timestep,

@@ -113,6 +113,8 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     normalise: opt.Normalise = False,
+    block: opt.Block = None,
+    accept_composition: opt.AcceptComposition = False,
     repeat: fe.Supercell = "1,1,1",
     spring: Spring = None,
     temperature: fe.Temperature = 300.0,
@@ -178,7 +180,9 @@ def command(
         trajectory_interval=trajectory_interval,
         seed=seed,
     )
-    mixture, scanned = opt.prepare_mixture(structure, mix, group, [], normalise)
+    mixture, scanned = opt.prepare_mixture(
+        structure, mix, group, [], normalise, (), block, accept_composition
+    )
     opt.refuse_scanned(scanned)
     potential = opt.prepare_single_potential(model, device, dtype, modal, head, trust_file)
     vacancy = _vacancy(
