@@ -106,6 +106,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_scans.py
 	$(BIN)/python benchmarks/validate_random_supercells.py
 	$(BIN)/python benchmarks/validate_ensemble.py
+	$(BIN)/python benchmarks/validate_exclusive.py
 	$(BIN)/python benchmarks/validate_design.py
 	$(BIN)/python benchmarks/validate_ordering.py
 	$(BIN)/python benchmarks/perovskite_ordering.py

@@ -16,9 +16,11 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import Mixture
+from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.errors import InputError
 from alchemlip.reporting import write_report
 from alchemlip.reporting.alloys import disorder_findings
+from alchemlip.reporting.campaign import campaign_content
 from alchemlip.reporting.content import power_of_ten, rounded, shown, table_of, text_of
 from alchemlip.reporting.reading import RunFiles
 from alchemlip.reporting.structure_view import (
@@ -27,6 +29,7 @@ from alchemlip.reporting.structure_view import (
     species_colours,
     structure_figure,
 )
+from campaign_runs import made_up
 from report_runs import Page, switching_run, vacant_salt, write_result
 from test_cli import LOOSE, Cli, assert_one_sentence, cli, files, result  # noqa: F401
 
@@ -218,6 +221,36 @@ def test_a_campaign(cli: Cli) -> None:  # noqa: F811
     assert page.headline() == 2
     assert "1 failed" in page.text
     assert "does not cover Og" in page.text
+
+
+def test_a_campaign_shows_means_over_repeats_along_the_composition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `collect` draws: x(K) across, a line a temperature, standard errors from the repeats."""
+    monkeypatch.chdir(tmp_path)
+    Path("salt.cif").write_text("")
+    text = (
+        "command: transmute\nreplicas: 3\noptions: {to: Na=K}\nvary:\n  structure: salt.cif\n"
+        "  mix: [Na=Na0.9K0.1, Na=Na0.5K0.5]\n  temperature: [300, 600]\n"
+    )
+
+    def results(run: CampaignRun) -> dict[str, float]:
+        weight = 0.1 if "0.1" in run.name else 0.5
+        value = weight + run.varied["temperature"] / 1000.0 + 0.01 * run.varied["replica"]
+        return {"free_energy_eV_per_atom": value, "standard_error_eV_per_atom": 0.5}
+
+    folder, _ = made_up(text, results)
+    (figure,) = next(
+        section.figures
+        for section in campaign_content(folder.path).findings.sections
+        if section.title == "Results"
+    )
+    assert [trace["name"] for trace in figure.traces] == ["300", "600"]
+    for trace, temperature in zip(figure.traces, (300.0, 600.0), strict=True):
+        assert np.asarray(trace["x"]) == pytest.approx([0.1, 0.5])
+        means = np.array([0.1, 0.5]) + temperature / 1000.0 + 0.01
+        assert np.asarray(trace["y"]) == pytest.approx(means)
+        assert np.asarray(trace["error_y"]["array"]) == pytest.approx(0.01 / np.sqrt(3.0))
 
 
 # ---------------------------------------------------------------------- every state of a run

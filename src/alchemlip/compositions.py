@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +28,6 @@ def with_flat_composition(mixture: Mixture, composition: npt.ArrayLike) -> Mixtu
     return mixture.with_compositions(
         {group.name: flat[mixture.components_of(group.name)] for group in mixture.groups}
     )
-
-
-def regardless_of_weights(mixture: Mixture, group: str) -> dict[str, Any]:
-    """Return ``Mixture.to_dict()`` as if a group held its first component alone.
-
-    For comparisons: no mixture need be possible there.
-    """
-    values = mixture.to_dict()
-    for item in values["groups"]:
-        if item["name"] == group:
-            item["composition"] = [1.0] + [0.0] * (len(item["components"]) - 1)
-    return values
 
 
 def without_absent_species(mixture: Mixture) -> Mixture:

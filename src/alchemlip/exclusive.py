@@ -160,7 +160,7 @@ class ExclusivePairs:
         return ExclusivePairs(rows)
 
     def refined(self, labels: IntArray, positions: FloatArray, cell: FloatArray) -> IntArray:
-        """Return labels (S,) of alike sites that also differ by their partners' kinds and distances.
+        """Return labels (S,) of alike sites, told apart by their partners as well.
 
         For searches of symmetry, which know nothing of pairs.
         """
@@ -184,6 +184,15 @@ class ExclusivePairs:
                 for label, mine in zip(labels.tolist(), partners, strict=True)
             ]
         )
+
+    def at_one_place(
+        self, positions: FloatArray, cell: FloatArray, tolerance: float
+    ) -> tuple[IntArray, IntArray]:
+        """Return the sites (Q,) of pairs that are no farther apart than a tolerance (A)."""
+        i, j = self.rows[:, 0], self.rows[:, 1]
+        vectors = positions[j] + self.rows[:, 2:] @ cell - positions[i]
+        near = np.linalg.norm(vectors, axis=1) <= tolerance
+        return i[near], j[near]
 
     def reduced(
         self,
@@ -247,6 +256,19 @@ class ExclusivePairs:
                 )
         for group in groups:
             self._check_group(group)
+
+    def refuse_ideal_mixing(self) -> None:
+        """Refuse the entropy of sites that are filled each by itself, which these are not.
+
+        Raises:
+            InputError: if there is a pair.
+        """
+        if len(self):
+            i, j = self.rows[0, :2].tolist()
+            raise InputError(
+                f"sites exclude one another (such as {i} and {j}), so the entropy of ideal mixing "
+                "is not theirs: leave it out"
+            )
 
     def _check_group(self, group: Group) -> None:
         member = np.isin(self.rows[:, :2], group.sites)

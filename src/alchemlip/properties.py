@@ -145,7 +145,7 @@ def mixing_free_energy(
         settings: of the relaxations.
 
     Raises:
-        InputError: for a temperature below 0.
+        InputError: for a temperature below 0, or if some sites exclude one another.
     """
     import numpy as np
     from ase.units import kB
@@ -154,6 +154,7 @@ def mixing_free_energy(
 
     if not temperature >= 0.0:
         raise InputError(f"a temperature of {temperature} K does not exist: give 0 or more")
+    mixture.exclusive.refuse_ideal_mixing()
     chosen = mixture.group(group)
     size = len(chosen.components)
     ends = [

@@ -377,6 +377,12 @@ def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
     """
     from ase import Atoms
 
+    first, second = mixture.exclusive.at_one_place(mixture.positions, mixture.cell, symprec)
+    if len(first):
+        raise InputError(
+            f"the sites {first[0]} and {second[0]}, of which at most one is filled, are at one "
+            "place, where no symmetry is found: make one site of them, or relax without symmetry"
+        )
     # Two sites are alike if they hold the same species with the same weights, whatever they show.
     labelled: Atoms = Atoms(
         numbers=mixture.site_labels,
@@ -406,7 +412,12 @@ def space_group(mixture: Mixture, symprec: float = 1e-3) -> str:
     if not mixture.pbc.all():
         return ""
     fractional = np.linalg.solve(mixture.cell.T, mixture.positions.T).T
+    labels = mixture.site_labels
+    # Split sites that came to one place are one site of another kind.
+    first, second = mixture.exclusive.at_one_place(mixture.positions, mixture.cell, symprec)
+    labels[first] += labels.max()
+    kept = np.setdiff1d(np.arange(mixture.n_sites), second)
     symbol: str | None = spglib.get_spacegroup(
-        (mixture.cell, fractional, mixture.site_labels), symprec=symprec
+        (mixture.cell, fractional[kept], labels[kept]), symprec=symprec
     )
     return symbol or ""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alchemlip.compositions import regardless_of_weights
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
@@ -185,9 +184,10 @@ def scan_inputs(
     settings: RelaxationSettings,
 ) -> dict[str, Any]:
     """Return everything that determines a scan, as plain values."""
+    pure = {mixture.group(group).components[0]: 1.0}
     return {
         # Where the scanned group starts does not matter.
-        "structure": fingerprint(regardless_of_weights(mixture, group)),
+        "structure": fingerprint(mixture.with_composition(group, pure).to_dict()),
         "formula": str(mixture.to_atoms().symbols),
         "groups": {
             item.name: {

@@ -16,7 +16,7 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.exclusive import ExclusivePairs, Shift, full_cell
 from alchemlip.mixture import Mixture
-from alchemlip.neighbours import pairs_within
+from alchemlip.near_pairs import pairs_within
 from alchemlip.species import VACANCY, VACANCY_NUMBER, element_numbers
 
 TOO_CLOSE = 0.7

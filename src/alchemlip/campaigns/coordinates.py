@@ -43,6 +43,11 @@ def coordinates(runs: Sequence[CampaignRun]) -> list[dict[str, Coordinate]]:
     return [{name: values[n] for name, values in columns.items()} for n in range(len(runs))]
 
 
+def axes_of(places: Sequence[Mapping[str, Coordinate]]) -> list[str]:
+    """Return what to draw against: numbers, or the first text where there are none."""
+    return numeric(places) or list(places[0])[:1]
+
+
 def numeric(places: Sequence[Mapping[str, Coordinate]]) -> list[str]:
     """Return the names of coordinates that are numbers in every run, to draw something against.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemlip.campaigns.coordinates import Coordinate, coordinates, numeric
+from alchemlip.campaigns.coordinates import Coordinate, axes_of, coordinates
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.plots import plot_results
 from alchemlip.campaigns.quantities import POINTS, drawn, is_error, label, numeric_columns
@@ -60,7 +60,7 @@ def draw_campaign(
     command = runs[0].command
     chosen = [name for name in plot if name in columns] if plot else drawn(command, columns)
     files = []
-    for name in against or _axes(where):
+    for name in against or axes_of(where):
         shown = [column for column in chosen if column != name]
         values = [place.get(name, row.get(name)) for place, row in zip(where, done, strict=True)]
         if shown and len(set(values) - {None, ""}) > 1:
@@ -71,11 +71,6 @@ def draw_campaign(
     chosen = [name for name in plot or POINTS if name in of_points]
     files += _draw_points(path, runs, places, points, chosen, command)
     return files
-
-
-def _axes(places: Sequence[Mapping[str, Coordinate]]) -> list[str]:
-    """Return what to draw against: numbers, or the first text where there are none."""
-    return numeric(places) or list(places[0])[:1]
 
 
 def _draw_points(

@@ -7,7 +7,6 @@ each of them is a faint point beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from alchemlip.campaigns.coordinates import Coordinate
-from alchemlip.campaigns.means import mean_and_errors
-from alchemlip.campaigns.quantities import LATTICE, error_of, label, scaled
-from alchemlip.plotting import INK, REFERENCE, clean, lattice_parameters
+from alchemlip.campaigns.lines import Line, known, lines_of, panels, stacks
+from alchemlip.campaigns.quantities import label, scaled
+from alchemlip.plotting import INK, REFERENCE, clean
 
 # Told apart by those who see few colours, too (Okabe and Ito, 2008); the markers help.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2933", "#8c6d31")
@@ -28,21 +27,6 @@ MARKERS = "osD^vP*X"
 MOST_IN_LEGEND = 16
 MOST_SHADES_IN_LEGEND = 8
 FAINT = 0.35
-
-
-@dataclass(frozen=True)
-class Line:
-    """What is joined by a line: the same in all that varied but the horizontal axis.
-
-    Attributes:
-        name: values of the others.
-        number: of the only other, where there is one and it is a number.
-        rows: results, repeats among them, each with the horizontal value.
-    """
-
-    name: str
-    number: float | None
-    rows: Sequence[Mapping[str, Any]]
 
 
 def plot_results(
@@ -77,16 +61,16 @@ def draw_results(
     joined = [{**row, **place} for row, place in zip(rows, places, strict=True)]
     joined = [row for row in joined if row.get(against) not in (None, "")]
     others = [name for name in (places[0] if places else ()) if name != against]
-    lines = _lines(joined, others)
-    panels = _panels(columns, joined)
-    figure = _figure(len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0].tolist()
+    lines = lines_of(joined, others)
+    shown = panels(columns, joined)
+    figure = _figure(len(shown))
+    axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0].tolist()
     texts = sorted({str(row[against]) for row in joined if isinstance(row[against], str)})
     at = {text: float(number) for number, text in enumerate(texts)}
     colours = _colours(lines)
     notes: dict[str, None] = {}
-    for axis, (column, name) in zip(axes, panels, strict=True):
-        largest = max((abs(row[column]) for row in joined if _known(row, column)), default=0.0)
+    for axis, (column, name) in zip(axes, shown, strict=True):
+        largest = max((abs(row[column]) for row in joined if known(row, column)), default=0.0)
         factor, words = scaled(column, largest)
         # Lattice parameters that agree are called a = b.
         axis.set_ylabel(words.replace(words.partition(" (")[0], name) if name else words)
@@ -124,38 +108,6 @@ def _figure(panels: int) -> Figure:
     return Figure(figsize=(5.6, 1.4 + 2.0 * panels), layout="constrained")
 
 
-def _panels(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the columns that have a value, and another name for what stands for several."""
-    known = [name for name in columns if any(_known(row, name) for row in rows)]
-    cells = [row for row in rows if all(_known(row, name) for name in LATTICE)]
-    if not cells or not set(LATTICE) <= set(known):
-        return [(name, "") for name in known]
-    distinct = {f"{name[0]}_A": name for name in lattice_parameters(cells)}
-    return [
-        (name, distinct.get(name, "")) for name in known if name in distinct or name not in LATTICE
-    ]
-
-
-def _lines(rows: Sequence[Mapping[str, Any]], others: Sequence[str]) -> list[Line]:
-    grouped: dict[tuple[Coordinate, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(tuple(row[name] for name in others), []).append(row)
-    numbered = len(others) == 1 and all(isinstance(key[0], float) for key in grouped)
-    keys = sorted(grouped) if numbered else list(grouped)
-    return [
-        Line(
-            ", ".join(map(_named, key)),
-            float(key[0]) if numbered else None,
-            grouped[key],
-        )
-        for key in keys
-    ]
-
-
-def _named(part: Coordinate) -> str:
-    return part if isinstance(part, str) else f"{part:g}".replace("-", "−")
-
-
 def _colours(lines: Sequence[Line]) -> list[Any]:
     if len(lines) < 2 or lines[0].number is None:
         return [COLOURS[number % len(COLOURS)] for number in range(len(lines))]
@@ -182,33 +134,23 @@ def _draw(
 ) -> list[str]:
     """Draw a line and return what is to be said of it."""
     colour, marker = style
-    stacked: dict[float, list[Mapping[str, Any]]] = {}
-    for row in line.rows:
-        if _known(row, column):
-            at_x = at[row[against]] if at else float(row[against])
-            stacked.setdefault(at_x, []).append(row)
     notes: list[str] = []
     x: list[float] = []
     y: list[float] = []
     bars: list[float] = []
     hollow: list[int] = []
-    for place, rows in sorted(stacked.items()):
-        error = error_of(column, [name for name in rows[0] if _known(rows[0], name)])
-        values = [float(row[column]) for row in rows]
-        own = [float(row[error]) for row in rows if error and _known(row, error)]
-        mean, scatter, _ = mean_and_errors(values, own)
-        if scatter is not None:
-            single = factor * np.array(values)
+    for stack in stacks(line, column, against):
+        place = at[stack.place] if isinstance(stack.place, str) else stack.place
+        if len(stack.values) > 1:
+            single = factor * np.array(stack.values)
             axis.plot([place] * len(single), single, marker, color=colour, ms=4, alpha=FAINT, mew=0)
-            notes.append("mean ± standard error over repeats; faint: each of them")
-        elif own:
-            spread = error is not None and error.endswith("_spread")
-            notes.append("± spread over potentials" if spread else "± standard error of the run")
+            notes.append(f"{stack.told}; faint: each of them")
+        elif stack.told:
+            notes.append(stack.told)
         x.append(place)
-        y.append(factor * mean)
-        # Of one run, what it says itself.
-        bars.append(factor * (scatter if scatter is not None else (own[0] if own else 0.0)))
-        if any(row.get("converged") is False for row in rows):
+        y.append(factor * stack.mean)
+        bars.append(factor * stack.bar)
+        if not stack.converged:
             hollow.append(len(x) - 1)
             notes.append("hollow: not converged")
     axis.errorbar(
@@ -280,10 +222,3 @@ def _ramp() -> list[Any]:
     from matplotlib import colormaps
 
     return [colormaps["viridis"](value) for value in np.linspace(0.0, 0.88, 256)]
-
-
-def _known(row: Mapping[str, Any], column: str) -> bool:
-    value = row.get(column)
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )

@@ -12,6 +12,7 @@ from alchemlip.cif.rows import Row
 from alchemlip.cif.symmetry import Operations
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray, IntArray
+from alchemlip.near_pairs import pairs_within
 
 LEAST = 0.005
 """In A: positions closer than this are one, whatever their digits."""
@@ -173,11 +174,5 @@ def _shared(
 
 def close_pairs(points: FloatArray, cell: FloatArray, within: float) -> tuple[IntArray, IntArray]:
     """Return the pairs i < j of fractional points that are closer than a distance in A."""
-    from vesin import NeighborList
-
-    neighbours = NeighborList(cutoff=within, full_list=False, n_threads=1)
-    i, j = neighbours.compute(points=points @ cell, box=cell, periodic=[True] * 3, quantities="ij")
-    i, j = np.asarray(i, dtype=int), np.asarray(j, dtype=int)
-    pairs = np.unique(np.sort(np.stack([i, j], axis=1), axis=1), axis=0)
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    return pairs[:, 0], pairs[:, 1]
+    i, j, _ = pairs_within(points @ cell, cell, np.ones(3, dtype=bool), within)
+    return i[i < j], j[i < j]

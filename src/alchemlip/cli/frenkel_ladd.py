@@ -77,7 +77,6 @@ def command(
     mix: opt.Mix = [],
     group: opt.Groups = [],
     concerted: opt.Concerted = [],
-    exclusive: opt.Exclusive = [],
     normalise: opt.Normalise = False,
     block: opt.Block = None,
     accept_composition: opt.AcceptComposition = False,
@@ -127,7 +126,7 @@ def command(
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 
     mixture, scanned = opt.prepare_mixture(
-        structure, mix, group, concerted, normalise, exclusive, block, accept_composition
+        structure, mix, group, concerted, normalise, (), block, accept_composition
     )
     opt.refuse_scanned(scanned)
     dynamics = fe.dynamics_settings(

@@ -210,8 +210,11 @@ def _inputs(
     potential: AlchemicalPotential,
 ) -> dict[str, Any]:
     """Return all that determines a run; the settings of the sampling stand under their name."""
+    from alchemlip.freeenergy.transmutation import analytic_terms
     from alchemlip.report import describe_potential
 
+    # What has no value is refused before the run, not after.
+    analytic_terms(path, dynamics.temperature_K, mixing_entropy=mixing_entropy)
     return {
         "mixture": path.mixture.to_dict(),
         "start": path.start.tolist(),

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from alchemlip.compositions import regardless_of_weights
 from alchemlip.disorder.equation_of_state import equation_of_state
 from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
@@ -156,9 +155,10 @@ def study_inputs(
     relaxation: RelaxationSettings,
 ) -> dict[str, Any]:
     """Return everything that determines a study, as plain values."""
+    pure = {mixture.group(group).components[0]: 1.0}
     return {
         # Where the varied group starts does not matter.
-        "structure": fingerprint(regardless_of_weights(mixture, group)),
+        "structure": fingerprint(mixture.with_composition(group, pure).to_dict()),
         "formula": str(mixture.to_atoms().symbols),
         "group": group,
         "components": list(mixture.group(group).components),

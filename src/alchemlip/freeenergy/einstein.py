@@ -198,10 +198,14 @@ def ideal_mixing_free_energy(mixture: Mixture, temperature_K: float) -> float:
     Args:
         mixture: what sits where with which probability, vacancies included.
         temperature_K: in K.
+
+    Raises:
+        InputError: if some sites exclude one another.
     """
     from alchemlip.disorder.mixing import ideal_mixing_entropy
 
     thermal_energy(temperature_K)
+    mixture.exclusive.refuse_ideal_mixing()
     occupied = [list(site.values()) for site in mixture.occupancies() if len(site) > 1]
     entropy = sum(float(ideal_mixing_entropy(weights)) for weights in occupied)
     return -temperature_K * entropy

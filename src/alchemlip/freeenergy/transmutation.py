@@ -298,6 +298,8 @@ def transmute(
     Raises:
         UnstableError: if the dynamics blow up.
     """
+    # What has no value is refused before the run, not after.
+    analytic_terms(path, dynamics.temperature_K, mixing_entropy=mixing_entropy)
     calculator = switched_calculator(path, potential)
     run_switching(path.atoms(), calculator, dynamics, settings, record, on_progress=on_progress)
     return path_results(path, dynamics, settings, record, mixing_entropy=mixing_entropy)

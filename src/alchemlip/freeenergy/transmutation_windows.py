@@ -45,8 +45,8 @@ def transmute_windows(
         InputError: if a window has too few independent samples.
     """
     calculator = switched_calculator(path, potential)
-    sample_windows(path.atoms(), calculator, dynamics, settings, record, on_progress=on_progress)
     terms = analytic_terms(path, dynamics.temperature_K, mixing_entropy=mixing_entropy)
+    sample_windows(path.atoms(), calculator, dynamics, settings, record, on_progress=on_progress)
     n_sites = path.mixture.n_sites
     return {
         **windows_summary(record, settings, dynamics.temperature_K, terms, n_atoms=n_sites),

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alchemlip.campaigns.coordinates import axes_of, coordinates
 from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CAMPAIGN, CampaignFolder
+from alchemlip.campaigns.lines import Line, lines_of, panels, stacks
+from alchemlip.campaigns.quantities import drawn, label, numeric_columns, scaled
 from alchemlip.campaigns.table import RunState, collected, run_state
 from alchemlip.reporting.content import (
     Figure,
@@ -24,14 +27,6 @@ from alchemlip.reporting.content import (
 )
 from alchemlip.reporting.figures import axes, series, span_of
 
-MAIN_RESULTS = (
-    ("free_energy_eV_per_atom", "standard_error_eV_per_atom", "free energy (eV/atom)"),
-    ("free_energy_eV", "standard_error_eV", "free energy (eV)"),
-    ("energy_eV_per_atom", "", "energy (eV/site)"),
-    ("critical_temperature_K", "", "critical temperature (K)"),
-    ("largest_mixing_energy_eV_per_atom", "", "largest mixing energy (eV/site)"),
-)
-"""Result, its error, and its name, the first that a campaign has."""
 IN_WORDS = {
     "finished": "finished",
     "failed": "failed",
@@ -39,7 +34,7 @@ IN_WORDS = {
     "waiting": "waiting",
 }
 MOST_COLUMNS = 14
-MOST_SERIES = 4
+MOST_FIGURES = 4
 
 
 def campaign_content(path: Path) -> ReportContent:
@@ -137,59 +132,66 @@ def _results(folder: CampaignFolder, runs: Sequence[CampaignRun]) -> Section:
             "campaign collect' writes all.",
         )
     )
-    figure = _figure(rows, runs)
-    return Section("Results", text, (figure,) if figure else (), (table,))
+    return Section("Results", text, _figures(rows, runs), (table,))
 
 
-def _figure(rows: Sequence[Mapping[str, Any]], runs: Sequence[CampaignRun]) -> Figure | None:
-    """Return the main result against the first number that varies; None if there is none."""
-    main = next((item for item in MAIN_RESULTS if any(item[0] in row for row in rows)), None)
-    names = [
-        name for name in dict.fromkeys(n for run in runs for n in run.varied) if name != "replica"
-    ]
-    along = next((n for n in names if all(_is_number(row.get(n)) for row in rows)), None)
-    if main is None or along is None or len(rows) < 2:
-        return None
-    key, error, label = main
-    others = [name for name in names if name != along]
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if _is_number(row.get(key)):
-            groups.setdefault(", ".join(str(row.get(name)) for name in others), []).append(row)
-    if len(groups) > MOST_SERIES:
-        groups = {"all runs": [row for group in groups.values() for row in group]}
-    traces: list[Trace] = []
-    for number, (name, group) in enumerate(groups.items()):
-        ordered = sorted(group, key=lambda row: row[along])
-        errors = [row.get(error) for row in ordered] if error else None
-        traces.append(
-            series(
-                [row[along] for row in ordered],
-                [row[key] for row in ordered],
-                name or label,
-                number,
-                mode="markers" if name == "all runs" else "lines+markers",
-                error=errors,
-                showlegend=len(groups) > 1,
-            )
-        )
-    values = [row[key] for group in groups.values() for row in group]
-    return Figure(
-        "results",
-        f"{label[:1].upper()}{label[1:]} against {along}",
-        span_of(label.split(" (")[0].capitalize(), values, label.rpartition("(")[2].rstrip(")")),
-        tuple(traces),
-        axes(along, label),
-        table_of(
-            f"{label} against {along}",
-            ("run", along, label, "standard error"),
-            [(row["run"], row[along], row.get(key), row.get(error)) for row in rows],
-        ),
+def _figures(rows: Sequence[Mapping[str, Any]], runs: Sequence[CampaignRun]) -> tuple[Figure, ...]:
+    """Return what `alchemlip campaign collect` draws, against the first coordinate that varies."""
+    places = {run.name: place for run, place in zip(runs, coordinates(runs), strict=True)}
+    joined = [{**row, **places[str(row["run"])]} for row in rows]
+    along = next(iter(axes_of([places[str(row["run"])] for row in rows])), None)
+    if along is None or len({row[along] for row in joined} - {""}) < 2:
+        return ()
+    options = {name for run in runs for name in run.varied} | {"run", "state", "seed"}
+    columns = drawn(runs[0].command, [n for n in numeric_columns(rows) if n not in options])
+    others = [name for name in next(iter(places.values())) if name != along]
+    lines = lines_of(joined, others)
+    return tuple(
+        _figure(column, name, along, lines, number)
+        for number, (column, name) in enumerate(panels(columns, joined)[:MOST_FIGURES])
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _figure(column: str, name: str, along: str, lines: Sequence[Line], number: int) -> Figure:
+    found = [(line.name, stacks(line, column, along)) for line in lines]
+    means = [stack.mean for _, line in found for stack in line]
+    factor, words = scaled(column, max(map(abs, means), default=0.0))
+    if name:
+        words = words.replace(words.partition(" (")[0], name)
+    quantity, _, unit = words.partition(" (")
+    heading = f"Lattice parameter {name}" if name else quantity[:1].upper() + quantity[1:]
+    traces: list[Trace] = [
+        series(
+            [stack.place for stack in line],
+            [factor * stack.mean for stack in line],
+            title or quantity,
+            index,
+            error=[factor * s.bar for s in line] if any(s.bar for s in line) else None,
+            hollow=[not stack.converged for stack in line],
+            showlegend=len(found) > 1,
+        )
+        for index, (title, line) in enumerate(found)
+    ]
+    told = dict.fromkeys(stack.told for _, line in found for stack in line if stack.told)
+    text = span_of(heading, [factor * m for m in means], unit[:-1])
+    if told:
+        text += f" Bars: {'; '.join(told)}."
+    return Figure(
+        f"results-{number}",
+        f"{heading} against {label(along).partition(' (')[0]}",
+        text,
+        tuple(traces),
+        axes(label(along), words),
+        table_of(
+            f"{heading} against {label(along)}",
+            ("line", label(along), words, "±", "runs"),
+            [
+                (title or "all", s.place, factor * s.mean, factor * s.bar or None, len(s.values))
+                for title, line in found
+                for s in line
+            ],
+        ),
+    )
 
 
 def _states(states: Sequence[RunState]) -> Any:
