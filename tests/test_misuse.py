@@ -181,7 +181,7 @@ def test_too_little_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  
         def fail(*_: Any, error: Exception = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr("alchemlip.structure_files.read_structure", fail)
+        monkeypatch.setattr("alchemlip.structure_files.read_with_notes", fail)
         assert_one_sentence(cli("energy", "salt.cif"), "too little memory: take a smaller cell")
 
 
@@ -191,7 +191,7 @@ def test_other_errors_are_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("alchemlip.structure_files.read_structure", fail)
+    monkeypatch.setattr("alchemlip.structure_files.read_with_notes", fail)
     with pytest.raises(RuntimeError, match="a fault"):
         cli("energy", "salt.cif")
 

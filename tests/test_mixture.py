@@ -770,7 +770,9 @@ def test_disordered_cif_read_by_ase(tmp_path: Path) -> None:
 def test_cif_with_too_much_on_a_site(tmp_path: Path) -> None:
     file = tmp_path / "oxide.cif"
     file.write_text(OXIDE_CIF.format(ce="0.7", zr="0.4", o="1"))
-    with pytest.raises(InputError, match=r"oxide.cif' sum to more than 1 \(1.1\)"):
+    with pytest.raises(
+        InputError, match=r"oxide.cif', lines 18 and 19, sum to more than 1 \(1.1\)"
+    ):
         read_structure(file)
 
 

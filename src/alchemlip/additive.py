@@ -22,7 +22,7 @@ from ase.calculators.calculator import (
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY_NUMBER
+from alchemlip.species import VACANCY_NUMBER, element_numbers
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -161,7 +161,7 @@ def refuse_element_dependence(term: Calculator, mixture: Mixture) -> None:
         first: tuple[str, float] | None = None
         for species in group.species.T:
             shown = atoms.copy()
-            shown.numbers[group.sites] = species
+            shown.numbers[group.sites] = element_numbers(species)
             if (species == VACANCY_NUMBER).any():
                 continue  # a placeholder that few calculators know
             name = str(shown.symbols[int(group.sites[0])])

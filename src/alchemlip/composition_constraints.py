@@ -20,7 +20,7 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY, VACANCY_NUMBER, species_symbol
+from alchemlip.species import VACANCY, VACANCY_NUMBER, element_number, species_symbol
 
 Sense = Literal["=", "<=", ">="]
 FEASIBLE = 1e-10
@@ -113,7 +113,7 @@ class CompositionConstraints:
         states = {VACANCY: 0.0, **oxidation_states}
 
         def charge(number: int) -> float:
-            symbol = species_symbol(number)
+            symbol = species_symbol(element_number(number))
             if symbol not in states:
                 raise InputError(
                     f"{symbol} has no oxidation state, so the charge cannot be balanced: give one "

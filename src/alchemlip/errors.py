@@ -1,4 +1,4 @@
-"""The one exception that a person's input can cause, and what is told of a run that goes on."""
+"""The one exception that a person's input can cause, and sentences for the person who runs."""
 
 from __future__ import annotations
 
@@ -14,5 +14,13 @@ class FolderInUseError(InputError):
     """Another process is at work in a results folder."""
 
 
-class RunChangedWarning(UserWarning):
+class Notice(UserWarning):
+    """A sentence for the person who runs a calculation; the command line prints it as it is."""
+
+
+class StructureWarning(Notice):
+    """What is to be checked in a structure file."""
+
+
+class RunChangedWarning(Notice):
     """A recorded run goes on under other conditions than before: valid, but not bit for bit."""

@@ -39,7 +39,8 @@ class Group:
         name: what the group is called, unique in a mixture.
         sites: (n,) site indices.
         components: labels of the K components, unique in the group.
-        species: (n, K) atomic number that each component places on each site; 0 is the vacancy.
+        species: (n, K) species that each component places on each site: an atomic number, an
+            isotope's, or 0 for the vacancy (`alchemlip.species`).
         composition: (K,) weight of each component, on the simplex.
         correlation: how the occupants of two sites of the group depend on one another:
             ``independent`` (random solid solution), ``concerted`` (all sites change together), or

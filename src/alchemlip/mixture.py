@@ -51,7 +51,8 @@ class Mixture:
     """A structure whose sites may hold several species at once.
 
     Attributes:
-        numbers: (S,) atomic number of each site as given; on a mixed site only a host label.
+        numbers: (S,) species of each site as given (an atomic number, or an isotope's, see
+            `alchemlip.species`); on a mixed site only a host label.
         positions: (S, 3) in Angstrom.
         cell: (3, 3) rows are the cell vectors, in Angstrom.
         pbc: (3,) periodic directions.
@@ -156,12 +157,13 @@ class Mixture:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
         from alchemlip.constraints import constraints_of
-        from alchemlip.structures import groups_from_atoms, pairs_from_atoms
+        from alchemlip.structures import groups_from_atoms, pairs_from_atoms, species_of_atoms
 
         present = groups_from_atoms(atoms)
-        made = mixed_groups(atoms.numbers, present, composition, groups, correlation, normalise)
+        numbers = species_of_atoms(atoms, present)
+        made = mixed_groups(numbers, present, composition, groups, correlation, normalise)
         pairs, kept = pairs_from_atoms(atoms), constraints_of(atoms)
-        return cls(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, made, pairs, **kept)
+        return cls(numbers, atoms.positions, atoms.cell.array, atoms.pbc, made, pairs, **kept)
 
     @classmethod
     def from_end_states(

@@ -71,21 +71,6 @@ class NeighbourList:
         return receiver, sender, shift
 
 
-def pairs_within(
-    positions: FloatArray, cell: FloatArray, pbc: BoolArray, distance: float
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return the pairs of sites within a distance (A), as `NeighbourList.edges` does, however near.
-
-    Raises:
-        InputError: if positions are not finite or the cell is flat along a periodic direction.
-    """
-    check_geometry(positions, cell, pbc)
-    i, j, shift = VesinList(cutoff=distance, full_list=True, n_threads=1).compute(
-        points=positions, box=cell, periodic=[bool(p) for p in pbc], quantities="ijS"
-    )
-    return i.astype(np.int64), j.astype(np.int64), shift.astype(float)
-
-
 def check_geometry(positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> None:
     """Refuse positions or cells that cannot be evaluated.
 

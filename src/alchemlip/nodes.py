@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.groups import BoolArray, FloatArray, Group, IntArray
-from alchemlip.species import VACANCY_NUMBER
+from alchemlip.species import VACANCY_NUMBER, element_numbers
 
 PURE = -1
 """Group and component index of the node of a pure site."""
@@ -22,7 +22,7 @@ class Nodes:
 
     Attributes:
         site: (N,) site of each node.
-        number: (N,) atomic number of each node.
+        number: (N,) atomic number of each node, also of an isotope.
         group: (N,) group of each node, ``PURE`` on pure sites.
         component: (N,) index into the flat composition, ``PURE`` on pure sites.
         concerted: (N,) whether the node belongs to a concerted group.
@@ -68,7 +68,7 @@ def nodes_of(hosts: IntArray, groups: Sequence[Group]) -> Nodes:
         parts.append(
             (
                 sites[real],
-                numbers[real],
+                element_numbers(numbers[real]),
                 np.full(int(real.sum()), index),
                 components[real],
                 np.full(int(real.sum()), group.correlation == "concerted"),
@@ -77,7 +77,8 @@ def nodes_of(hosts: IntArray, groups: Sequence[Group]) -> Nodes:
         start += k
     rest = np.flatnonzero(pure)
     label = np.full(len(rest), PURE)
-    parts.append((rest, hosts[rest], label, label, np.zeros(len(rest), dtype=bool)))
+    numbers = element_numbers(hosts[rest])
+    parts.append((rest, numbers, label, label, np.zeros(len(rest), dtype=bool)))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[3], columns[0]))
     site, number, group_, component, concerted = (column[order] for column in columns)

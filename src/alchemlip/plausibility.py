@@ -17,7 +17,7 @@ import numpy as np
 from alchemlip.enthalpy import found_name, named
 from alchemlip.groups import Group
 from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY_NUMBER, species_symbol
+from alchemlip.species import VACANCY_NUMBER, element_number, species_symbol
 
 SHORTEST_BOND = 0.6
 """Of the sum of two covalent radii (B. Cordero et al., Dalton Trans. 2008, 2832; as in ASE).
@@ -168,7 +168,9 @@ def _together(
             for site, held, place in ((i, group, row), (j, other, column))
         )
         pairs = {(a, b) for a in firsts for b in seconds}
-    return {pair for pair in pairs if VACANCY_NUMBER not in pair}
+    return {
+        (element_number(a), element_number(b)) for a, b in pairs if VACANCY_NUMBER not in (a, b)
+    }
 
 
 def spread_warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:

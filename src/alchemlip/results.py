@@ -164,8 +164,10 @@ class ResultFolder:
         Args:
             results: flat.
             points: of a scan.
-            warnings: sentences about what not to trust; repeated ones are kept once.
+            warnings: sentences about what not to trust, beside those about the structure file in
+                `source`; repeated ones are kept once.
         """
+        warnings = [*self._record.get("source", {}).get("structure_warnings", ()), *warnings]
         self._record["status"] = "finished"
         self._record["ended"] = now()
         self._record["results"] = finite(dict(results))

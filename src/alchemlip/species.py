@@ -1,7 +1,10 @@
 """Chemical species as text and as numbers, and compositions written as formulas.
 
-A species is a chemical element or the vacancy ``Va``. Inside arrays it is its atomic number, and
-the vacancy is 0 (the number that ASE gives its dummy atom ``X``).
+A species is a chemical element, an isotope or the vacancy ``Va``. Inside arrays an element is its
+atomic number, and the vacancy is 0 (the number that ASE gives its dummy atom ``X``). An isotope,
+``D``, ``T`` or an element at any mass such as ``Li[6.015]``, is the atomic number plus `ISOTOPE`
+times the mass in 1e-6 amu: a potential sees the element (`element_number`), dynamics and free
+energies the mass.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 
-from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+import numpy as np
+import numpy.typing as npt
 
 from alchemlip.errors import InputError
 
@@ -19,40 +24,100 @@ VACANCY_NUMBER = 0
 SUM_TOLERANCE = 1e-6
 """Largest distance from 1 at which the weights of a composition still count as summing to 1."""
 
-_TERM = re.compile(r"([A-Z][a-z]?)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?")
+ISOTOPE = 1000
+HYDROGEN_MASSES = {"D": 2.014102, "T": 3.016049}
+"""In amu (AME2020, M. Wang et al., Chin. Phys. C 45, 030003), of the isotopes with symbols."""
+SAME_MASS = 1e-3
+"""Masses that differ by less, in amu, are not told apart: tables differ by as much."""
+
+_ISOTOPE = re.compile(r"([A-Z][a-z]?)\[(\d+\.?\d*)\]")
+_TERM = re.compile(r"([A-Z][a-z]?(?:\[[\d.]+\])?)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)?")
+
+
+@cache
+def _elements() -> dict[str, int]:
+    from ase.data import atomic_numbers
+
+    return {str(symbol): int(number) for symbol, number in atomic_numbers.items() if symbol != "X"}
+
+
+def is_element(symbol: str) -> bool:
+    """Whether a text is the symbol of an element, D and T included, as it is written."""
+    return symbol in HYDROGEN_MASSES or symbol in _elements()
 
 
 def species_number(symbol: str) -> int:
-    """Return the atomic number of a species; 0 for the vacancy (``Va`` or ASE's ``X``).
+    """Return the number of a species; 0 for the vacancy (``Va`` or ASE's ``X``).
 
     Raises:
         InputError: if the symbol is no element.
     """
     if symbol in (VACANCY, "X"):
         return VACANCY_NUMBER
-    number = atomic_numbers.get(symbol)
+    if symbol in HYDROGEN_MASSES:
+        return isotope_number(1, HYDROGEN_MASSES[symbol])
+    number = _elements().get(symbol)
+    match = _ISOTOPE.fullmatch(symbol) if number is None else None
+    if match is not None and match.group(1) in _elements() and 0 < float(match.group(2)) < 1e4:
+        return isotope_number(_elements()[match.group(1)], float(match.group(2)))
     if number is None:
         raise InputError(
             f"unknown species {symbol!r}{meant_element(symbol)}: write an element symbol such "
             f"as Ce, or {VACANCY} for a vacancy"
         )
-    return int(number)
+    return number
+
+
+def isotope_number(element: int, mass: float) -> int:
+    """Return the species of an element with a mass in amu; the element itself at its own mass."""
+    if abs(mass - species_mass(element)) < SAME_MASS:
+        return element
+    known = [m for m in HYDROGEN_MASSES.values() if element == 1 and abs(mass - m) < SAME_MASS]
+    return element + ISOTOPE * round(1e6 * (known[0] if known else mass))
+
+
+def element_number(species: int) -> int:
+    """Return the atomic number of a species; 0 for the vacancy."""
+    return species % ISOTOPE
+
+
+def element_numbers(species: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the atomic numbers of an array of species, whatever its shape."""
+    return species % ISOTOPE
 
 
 def meant_element(text: str) -> str:
     """Return ``(did you mean Ce?)`` for ``ce``, and nothing for what is no element at all."""
     symbol = text.capitalize()
-    known = symbol in atomic_numbers and symbol not in (text, "X")
-    return f" (did you mean {symbol}?)" if known else ""
+    return f" (did you mean {symbol}?)" if symbol != text and symbol in _elements() else ""
 
 
 def species_symbol(number: int) -> str:
-    """Return the symbol of an atomic number; ``Va`` for 0."""
-    return VACANCY if number == VACANCY_NUMBER else str(chemical_symbols[number])
+    """Return the symbol of a species; ``Va`` for 0."""
+    if number == VACANCY_NUMBER:
+        return VACANCY
+    from ase.data import chemical_symbols
+
+    element, mass = str(chemical_symbols[number % ISOTOPE]), number // ISOTOPE
+    if not mass:
+        return element
+    for symbol, value in HYDROGEN_MASSES.items():
+        if number == 1 + ISOTOPE * round(1e6 * value):
+            return symbol
+    return f"{element}[{mass / 1e6:.6f}]"
+
+
+def element_symbol(symbol: str) -> str:
+    """Return the element of a species' symbol: H for D; the vacancy stays."""
+    return species_symbol(element_number(species_number(symbol)))
 
 
 def species_mass(number: int) -> float:
-    """Return the standard atomic mass in amu; 0 for the vacancy."""
+    """Return the mass in amu, an element's standard one; 0 for the vacancy."""
+    if number >= ISOTOPE:
+        return number // ISOTOPE / 1e6
+    from ase.data import atomic_masses
+
     return 0.0 if number == VACANCY_NUMBER else float(atomic_masses[number])
 
 

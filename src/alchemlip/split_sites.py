@@ -16,8 +16,8 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.exclusive import ExclusivePairs, Shift, full_cell
 from alchemlip.mixture import Mixture
-from alchemlip.neighbours import pairs_within
-from alchemlip.species import VACANCY, VACANCY_NUMBER
+from alchemlip.near_pairs import pairs_within
+from alchemlip.species import VACANCY, VACANCY_NUMBER, element_numbers
 
 TOO_CLOSE = 0.7
 """Of the sum of two covalent radii (those of `alchemlip.plausibility`): below every bond but a few
@@ -66,7 +66,9 @@ def exclusive_pairs(
 
     smallest = np.zeros(mixture.n_sites)
     for group in mixture.groups:
-        radii = np.where(group.species == VACANCY_NUMBER, np.inf, covalent_radii[group.species])
+        radii = np.where(
+            group.species == VACANCY_NUMBER, np.inf, covalent_radii[element_numbers(group.species)]
+        )
         can_be_empty = (group.species == VACANCY_NUMBER).any(axis=1)
         can_be_filled = np.isfinite(radii).any(axis=1)
         smallest[group.sites] = np.where(can_be_empty & can_be_filled, radii.min(axis=1), 0.0)

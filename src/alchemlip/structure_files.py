@@ -14,68 +14,112 @@ import numpy as np
 from alchemlip.errors import InputError
 from alchemlip.files import parse_json, read_bytes, replacing, write_atomically
 from alchemlip.mixture import Mixture
-from alchemlip.species import SUM_TOLERANCE, VACANCY
+from alchemlip.species import VACANCY
 from alchemlip.structures import (
     atoms_from_mixture,
     mixture_from_atoms,
     mixture_from_structure,
-    structure_from_mixture,
 )
 
 HOLDS_OCCUPANCIES = (".cif", ".json", ".extxyz")
 """Endings of files that say which species share a site."""
+CIF_ENDINGS = (".cif", ".mcif", ".cif.gz", ".mcif.gz")
 
 
-def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
+def read_structure(
+    path: str | Path,
+    *,
+    normalise: bool = False,
+    block: str | None = None,
+    accept_composition: bool = False,
+) -> Mixture:
     """Read a structure file; partial occupancies in it become groups.
 
+    What is to be checked in it, such as a composition that is not the formula's, is a warning.
+
     Args:
-        path: a CIF (its first structure), a JSON file of `write_structure` or of a pymatgen
-            ``Structure``, or any file that ASE reads (POSCAR, extended XYZ, ...).
-        normalise: divide the occupancies of a site by their sum; otherwise what is missing to 1 is
-            a vacancy.
+        path: a CIF, a JSON file of `write_structure` or of a pymatgen ``Structure``, or any file
+            that ASE reads (POSCAR, extended XYZ, ...).
+        normalise: divide the occupancies of a site by their sum where it is above 1, or 1 but for
+            rounding; what is missing to 1 elsewhere is a vacancy.
+        block: of a CIF with several; the first with atoms where left out.
+        accept_composition: read a CIF although no site holds an element of its formula.
 
     Raises:
-        InputError: if the file cannot be read or holds no atoms.
+        InputError: if the file cannot be read right, or holds no atoms.
     """
-    from ase import Atoms
+    mixture, notes = read_with_notes(
+        path, normalise=normalise, block=block, accept_composition=accept_composition
+    )
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return mixture
 
+
+def read_with_notes(
+    path: str | Path,
+    *,
+    normalise: bool = False,
+    block: str | None = None,
+    accept_composition: bool = False,
+) -> tuple[Mixture, list[str]]:
+    """Read a structure file, and return what is to be checked in it as sentences.
+
+    The arguments are those of `read_structure`.
+
+    Raises:
+        InputError: if the file cannot be read right, or holds no atoms.
+    """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder: name a structure file in it")
     if not path.is_file():
         raise InputError(f"there is no structure file {str(path)!r}: check the path")
+    if path.name.lower().endswith(CIF_ENDINGS):
+        from alchemlip.cif.reading import read_cif
+
+        return read_cif(
+            path, block=block, normalise=normalise, accept_composition=accept_composition
+        )
+    if block is not None:
+        raise InputError(
+            f"{str(path)!r} is no CIF, so it has no block {block!r}: leave out --block"
+        )
+    return _read_other(path, normalise)
+
+
+def _read_other(path: Path, normalise: bool) -> tuple[Mixture, list[str]]:
+    """Read a file that is no CIF."""
+    from ase import Atoms
+
     parsed: Any = None
-    notes: list[warnings.WarningMessage] = []
     try:
-        # The parsers' warnings speak of their own internals.
-        with warnings.catch_warnings(record=True) as notes:
-            warnings.simplefilter("always")
-            parsed = _parsed(path, normalise)
+        with warnings.catch_warnings():
+            # The parsers' warnings speak of their own internals.
+            warnings.simplefilter("ignore")
+            parsed = _parsed(path)
     except InputError:
         raise
     except Exception as error:  # parsers raise anything at all on a damaged file
-        above = [str(note.message) for note in notes if "sum to > 1" in str(note.message)]
-        if above:
-            values = above[0].partition("([")[2].partition("])")[0]
-            raise InputError(
-                f"the occupancies of a site in the structure file {str(path)!r} sum to more than 1 "
-                f"({values}): correct the file, or ask for normalisation (--normalise)"
-            ) from error
         raise InputError(
             f"cannot read the structure file {str(path)!r} ({_reason(error)}): give a CIF, POSCAR "
             "or any file that ASE reads"
         ) from error
     if isinstance(parsed, Mixture):
-        return parsed
-    if not isinstance(parsed, Atoms):
-        return mixture_from_structure(parsed, normalise=normalise)
-    if not len(parsed):
-        raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
-    return mixture_from_atoms(parsed)
+        return parsed, []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if not isinstance(parsed, Atoms):
+            mixture = mixture_from_structure(parsed, normalise=normalise)
+        elif not len(parsed):
+            raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
+        else:
+            mixture = mixture_from_atoms(parsed)
+    notes = [str(warning.message) for warning in told]
+    return mixture, notes
 
 
-def _parsed(path: Path, normalise: bool) -> Any:
+def _parsed(path: Path) -> Any:
     """Return a `Mixture`, pymatgen structure or ASE atoms, as the file's format gives them."""
     if path.suffix.lower() == ".json":
         data = parse_json(read_bytes(path))
@@ -85,16 +129,9 @@ def _parsed(path: Path, normalise: bool) -> Any:
             from pymatgen import core
 
             return getattr(core, data["@class"]).from_dict(data)
-    if path.suffix.lower() == ".cif" and _has_partial_occupancy(path):
-        from pymatgen.io.cif import CifParser
-
-        tolerance = 1e6 if normalise else 1.0 + SUM_TOLERANCE
-        parser = CifParser(path, occupancy_tolerance=tolerance)
-        return parser.parse_structures(primitive=False)[0]
     from ase.io import read
 
-    # Of several structures in a CIF the first counts, of a trajectory the last.
-    return read(path, index=0 if path.suffix.lower() == ".cif" else -1)
+    return read(path, index=-1)  # the last of a trajectory
 
 
 def write_structure(mixture: Mixture, path: str | Path) -> None:
@@ -111,10 +148,9 @@ def write_structure(mixture: Mixture, path: str | Path) -> None:
     if ending == ".json":
         write_atomically(path, (json.dumps(mixture.to_dict(), indent=1) + "\n").encode())
     elif ending == ".cif":
-        from pymatgen.io.cif import CifWriter
+        from alchemlip.cif.writing import cif_text
 
-        writer = CifWriter(structure_from_mixture(mixture), significant_figures=12)
-        write_atomically(path, str(writer).encode())
+        write_atomically(path, cif_text(mixture, path.stem).encode())
     elif mixture.groups and ending not in HOLDS_OCCUPANCIES:
         raise InputError(
             f"a file {path.name!r} cannot hold partial occupancies: choose one of "
@@ -173,25 +209,3 @@ def can_be_cif(mixture: Mixture) -> bool:
         for occupancy in mixture.occupancies()
     )
     return occupied and abs(float(np.linalg.det(mixture.cell))) > 1e-9
-
-
-def _has_partial_occupancy(path: Path) -> bool:
-    from ase.io.cif import parse_cif
-
-    blocks = list(parse_cif(str(path)))
-    for block in blocks:
-        symbols = block.get("_atom_site_type_symbol") or block.get("_atom_site_label") or []
-        if any(re.match(rf"{VACANCY}\d*$", str(symbol)) for symbol in symbols):
-            # pymatgen takes it for vanadium.
-            raise InputError(
-                f"the structure file {str(path)!r} lists vacancies ({VACANCY}) as if they were "
-                "atoms: leave them out, a vacancy is what the occupancies of a site leave to 1"
-            )
-    values = [value for block in blocks for value in block.get("_atom_site_occupancy", [])]
-    missing = [value for value in values if not isinstance(value, int | float)]
-    if missing:
-        # pymatgen drops such a site without a word.
-        raise InputError(
-            f"the structure file {str(path)!r} has {missing[0]!r} for an occupancy: write a number"
-        )
-    return any(value < 1.0 - SUM_TOLERANCE for value in values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,21 @@ import numpy as np
 from alchemlip.constraints import constraints_of, constraints_of_structure
 from alchemlip.errors import InputError
 from alchemlip.exclusive import NO_PAIRS, ExclusivePairs, pairs_from_note, pairs_note
-from alchemlip.groups import Correlation, Group
+from alchemlip.groups import Correlation, Group, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.short_range_order import ShortRangeOrder
-from alchemlip.species import SUM_TOLERANCE, VACANCY, check_weights, species_number, species_symbol
+from alchemlip.species import (
+    HYDROGEN_MASSES,
+    SUM_TOLERANCE,
+    VACANCY,
+    VACANCY_NUMBER,
+    check_weights,
+    element_numbers,
+    element_symbol,
+    isotope_number,
+    species_number,
+    species_symbol,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -39,8 +50,8 @@ def mixture_from_structure(
     Args:
         structure: a pymatgen ``Structure`` (or ``Molecule``), ordered or not.
         correlation: of every group.
-        normalise: divide the occupancies of a site by their sum; otherwise what is missing to 1
-            is a vacancy.
+        normalise: divide occupancies by their sum where it is above 1, or 1 but for rounding; what
+            is missing to 1 elsewhere is a vacancy.
 
     Raises:
         InputError: if the occupancies of a site exceed 1.
@@ -54,11 +65,11 @@ def mixture_from_structure(
             symbol = str(getattr(species, "element", species).symbol)
             symbol = VACANCY if symbol in ("X", VACANCY) else symbol
             occupancy[symbol] = occupancy.get(symbol, 0.0) + float(weight)
-        occupancy = _complete(occupancy, index, normalise)
+        occupancy = _complete(occupancy, f"site {index}", normalise)
         numbers.append(species_number(max(occupancy, key=lambda s: (occupancy[s], s))))
         if len(occupancy) > 1:
             kinds.setdefault(tuple(occupancy.items()), []).append(index)
-    groups = _named_groups(kinds, correlation)
+    groups = named_groups(kinds, correlation)
     lattice = getattr(structure, "lattice", None)
     cell = np.zeros((3, 3)) if lattice is None else np.array(lattice.matrix)
     pbc = np.zeros(3, dtype=bool) if lattice is None else np.array(lattice.pbc)
@@ -80,7 +91,12 @@ def structure_from_mixture(mixture: Mixture) -> Any:
         )
     species = []
     for index, occupancy in enumerate(mixture.occupancies()):
-        present = {s: p for s, p in occupancy.items() if s != VACANCY and p > 0}
+        present: dict[str, float] = {}
+        for symbol, p in occupancy.items():
+            if symbol != VACANCY and p > 0:
+                # pymatgen knows D and T; other masses are no part of its structures.
+                name = symbol if symbol in HYDROGEN_MASSES else element_symbol(symbol)
+                present[name] = present.get(name, 0.0) + p
         if not present:
             raise InputError(
                 f"site {index} is wholly vacant, which a CIF cannot hold: remove the site"
@@ -97,29 +113,60 @@ def structure_from_mixture(mixture: Mixture) -> Any:
     )
 
 
-def _complete(occupancy: dict[str, float], site: int, normalise: bool) -> dict[str, float]:
-    """Return occupancies, most abundant first, whose rest to 1 is the vacancy."""
-    total = sum(occupancy.values())
-    if normalise and total > 0:
-        occupancy = {symbol: p / total for symbol, p in occupancy.items()}
+def _complete(occupancy: dict[str, float], where: str, normalise: bool) -> dict[str, float]:
+    """Return `completed` occupancies; a warning about them is Python's."""
+    result, note = completed(occupancy, where, normalise)
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return result
+
+
+def completed(
+    occupancy: Mapping[str, float], where: str, normalise: bool
+) -> tuple[dict[str, float], str]:
+    """Return occupancies, most abundant first, whose rest to 1 is the vacancy.
+
+    Args:
+        occupancy: of each species of a site.
+        where: words for the site.
+        normalise: divide by a sum that is above 1, or 1 but for rounding.
+
+    Returns:
+        The occupancies, and a sentence if they look rounded, or an empty text.
+
+    Raises:
+        InputError: if they exceed 1.
+    """
+    total, note, result = sum(occupancy.values()), "", dict(occupancy)
+    if normalise and total > 1.0 - ROUNDING - SUM_TOLERANCE:
+        result = {symbol: p / total for symbol, p in occupancy.items()}
     elif total > 1.0 + SUM_TOLERANCE:
         raise InputError(
-            f"the occupancies of site {site} sum to {total:.6g}, more than 1: correct the file, or "
+            f"the occupancies of {where} sum to {total:.6g}, more than 1: correct the file, or "
             "ask for normalisation"
         )
     elif total < 1.0 - SUM_TOLERANCE:
         missing = 1.0 - total
         if missing < ROUNDING and VACANCY not in occupancy:
-            warnings.warn(
-                f"the occupancies of site {site} leave {missing:.4g} to a vacancy; if the file was "
-                "rounded, ask for normalisation (normalise=True)",
-                stacklevel=2,
+            note = (
+                f"the occupancies of {where} leave {missing:.4g} to a vacancy; if the file was "
+                "rounded, ask for normalisation (normalise=True)"
             )
-        occupancy[VACANCY] = occupancy.get(VACANCY, 0.0) + missing
-    return dict(sorted(occupancy.items(), key=lambda item: (-item[1], item[0])))
+        result[VACANCY] = result.get(VACANCY, 0.0) + missing
+    return dict(sorted(result.items(), key=lambda item: (-item[1], item[0]))), note
 
 
-def _named_groups(
+def _by_element(occupancy: Mapping[str, float]) -> dict[str, float]:
+    """Return the occupancies of elements: isotopes together, the vacancy left out."""
+    result: dict[str, float] = {}
+    for symbol, p in occupancy.items():
+        if symbol != VACANCY:
+            element = element_symbol(symbol)
+            result[element] = result.get(element, 0.0) + p
+    return result
+
+
+def named_groups(
     kinds: dict[tuple[tuple[str, float], ...], list[int]], correlation: Correlation
 ) -> tuple[Group, ...]:
     """Return one group for each kind of mixed site, called after its species."""
@@ -154,8 +201,8 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
         key = (group.name if group else "", species, tuple(occupancy))
         kind = known.setdefault(key, len(known))
         kinds[site] = kind
-        # ASE's convention knows no vacancy, which is what is missing to 1.
-        occupancies[str(kind)] = {s: p for s, p in occupancy.items() if s != VACANCY}
+        # ASE's convention knows no vacancy, which is what is missing to 1, and no isotopes.
+        occupancies[str(kind)] = _by_element(occupancy)
         numbers[site] = species_number(max(occupancy, key=lambda s: (occupancy[s], s)))
         if group is not None:
             details[str(kind)] = {
@@ -168,6 +215,7 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
             }
             if group.short_range_order is not None:
                 details[str(kind)]["short_range_order"] = group.short_range_order.to_dict()
+    numbers = element_numbers(numbers)
     atoms = Atoms(numbers=numbers, positions=mixture.positions, cell=mixture.cell, pbc=mixture.pbc)
     atoms.set_masses(mixture.masses)
     if mixture.fixed.any():
@@ -188,10 +236,41 @@ def mixture_from_atoms(atoms: Atoms) -> Mixture:
     occupied = {site for group in groups for site in group.sites.tolist()}
     if OCCUPANCY in atoms.info:
         _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
-    pairs, kept = pairs_from_atoms(atoms), constraints_of(atoms)
-    return Mixture(
-        atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, pairs, **kept
-    )
+    numbers, pairs = species_of_atoms(atoms, groups), pairs_from_atoms(atoms)
+    kept = constraints_of(atoms)
+    return Mixture(numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, pairs, **kept)
+
+
+def species_of_atoms(atoms: Atoms, groups: Sequence[Group] = ()) -> IntArray:
+    """Return the species (S,) of ASE atoms: isotopes where their masses are no standard ones.
+
+    Args:
+        atoms: whose masses count if they were set.
+        groups: on whose sites the masses are means, and say nothing.
+
+    Raises:
+        InputError: if a mass is not positive.
+    """
+    numbers = np.array(atoms.numbers, dtype=np.int64)
+    if not atoms.has("masses"):
+        return numbers
+    mixed = {site for group in groups for site in group.sites.tolist()}
+    for site, (number, mass) in enumerate(
+        zip(numbers.tolist(), atoms.get_masses().tolist(), strict=True)
+    ):
+        if site in mixed or number == VACANCY_NUMBER or _of_another_element(number, mass):
+            continue
+        if not (np.isfinite(mass) and 0 < mass < 1e4):
+            raise InputError(f"the mass of site {site} is {mass:g} amu: give a positive one")
+        numbers[site] = isotope_number(number, mass)
+    return numbers
+
+
+def _of_another_element(number: int, mass: float) -> bool:
+    """Whether a mass was left behind when the atom's symbol was changed."""
+    from ase.data import atomic_masses
+
+    return bool((np.abs(np.delete(atomic_masses, [0, number]) - mass) < 1e-9).any())
 
 
 def mixture_from_end_states(
@@ -218,7 +297,7 @@ def mixture_from_end_states(
                 f"end state {label!r} has {len(atoms)} sites, {labels[0]!r} has {len(first)}: "
                 "give all the same sites, with X for an empty one"
             )
-    species = np.stack([atoms.numbers for atoms in end_states.values()], axis=1)
+    species = np.stack([species_of_atoms(atoms) for atoms in end_states.values()], axis=1)
     differ = np.ones(len(first), dtype=bool)
     if not all_sites:
         differ = (species != species[:, :1]).any(axis=1)
@@ -232,7 +311,7 @@ def mixture_from_end_states(
         name, sites, labels, species[sites], np.array(list(weights.values())), correlation
     )
     return Mixture(
-        first.numbers,
+        species[:, 0],
         first.positions,
         first.cell.array,
         first.pbc,
@@ -270,16 +349,16 @@ def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:
     for kind, sites in sites_of.items():
         if kind in details:
             continue
-        completed = _complete(table[kind], sites[0], normalise=False)
-        if len(completed) == 1:
+        shares = _complete(table[kind], f"site {sites[0]}", normalise=False)
+        if len(shares) == 1:
             continue  # a pure site is what its symbol says
         if details:
             raise InputError(
                 f'atoms.info["{OCCUPANCY}"] mixes species on site {sites[0]}, but '
                 f'atoms.info["{GROUPS}"] does not know it: delete the latter'
             )
-        plain.setdefault(tuple(completed.items()), []).extend(sites)
-    return _groups_with_details(table, details, sites_of) or _named_groups(plain, "independent")
+        plain.setdefault(tuple(shares.items()), []).extend(sites)
+    return _groups_with_details(table, details, sites_of) or named_groups(plain, "independent")
 
 
 def pairs_from_atoms(atoms: Atoms) -> ExclusivePairs:
@@ -305,7 +384,7 @@ def _check_shown(atoms: Atoms, sites: list[int]) -> None:
     table = {str(kind): list(value) for kind, value in atoms.info[OCCUPANCY].items()}
     for site in sites:
         said = table[str(atoms.arrays[KINDS][site])]
-        if atoms.numbers[site] not in [species_number(symbol) for symbol in said]:
+        if atoms.numbers[site] not in [species_number(element_symbol(symbol)) for symbol in said]:
             raise InputError(
                 f'site {site} is {atoms.symbols[site]}, but atoms.info["{OCCUPANCY}"] says '
                 f"{said[0]}: correct one of them"
@@ -328,7 +407,8 @@ def _groups_with_details(
         for symbol, weight in zip(note["species"], note["composition"], strict=True):
             expected[symbol] = expected.get(symbol, 0.0) + float(weight)
         given = table[kind]
-        names = (set(expected) | set(given)) - {VACANCY}
+        expected, given = _by_element(expected), _by_element(given)
+        names = set(expected) | set(given)
         if any(abs(expected.get(s, 0.0) - given.get(s, 0.0)) > SUM_TOLERANCE for s in names):
             raise InputError(
                 f'atoms.info["{OCCUPANCY}"] and atoms.info["{GROUPS}"] disagree about site '

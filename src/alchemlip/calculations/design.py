@@ -103,7 +103,7 @@ class Design(WithPotentials, Relaxing, Correlated):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.design import design_inputs
         from alchemlip.design_check import rounded
 
@@ -159,7 +159,7 @@ class Design(WithPotentials, Relaxing, Correlated):
             if repeats is None
             else [list(repeats), self.supercell_kind, self.seed],
         }
-        return Plan(inputs, compute, source(self.structure, potential))
+        return Plan(inputs, compute, self.source(potential))
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return what a few compositions, and the supercell, typically take."""

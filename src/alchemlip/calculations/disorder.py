@@ -112,7 +112,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.disorder.study import study_disorder, study_inputs
 
         mixture, scanned = self._scanned()
@@ -143,7 +143,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
 
         inputs = study_inputs(mixture, potential, name, x, chosen, relaxing)
         inputs["temperatures_K"] = list(self.temperature)
-        return Plan(inputs, compute, source(self.structure, potential), draw)
+        return Plan(inputs, compute, self.source(potential), draw)
 
     def study(self) -> DisorderSettings:
         """Return what is computed at every composition."""

@@ -194,9 +194,7 @@ class Dynamic(WithPotential, OfStructure):
             potential: whose origin and licence are noted.
             work: is done in the record.
         """
-        from alchemlip.calculations.potentials import source
-
-        noted = source(self.structure, potential)
+        noted = self.source(potential)
 
         def compute(store: ResultFolder, progress: Progress) -> None:
             from alchemlip.freeenergy.overlap import overlap_warning

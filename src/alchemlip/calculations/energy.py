@@ -23,7 +23,7 @@ class Energy(Represented, WithPotentials, Correlated):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.plausibility import mixture_warnings, spread_warnings
         from alchemlip.potential import AlchemicalPotential
         from alchemlip.report import describe_evaluation, describe_potential
@@ -47,7 +47,7 @@ class Energy(Represented, WithPotentials, Correlated):
             store.finish(record, warnings=told)
 
         inputs = {"mixture": mixture.to_dict(), **describe_potential(potential)}
-        return Plan(inputs, compute, source(self.structure, potential))
+        return Plan(inputs, compute, self.source(potential))
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return one."""

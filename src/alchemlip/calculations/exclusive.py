@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 
-from alchemlip.errors import InputError
+from alchemlip.errors import InputError, Notice
 from alchemlip.mixture import Mixture
 
 AUTO, NONE = "auto", "none"
@@ -43,7 +43,8 @@ def with_exclusive_by_options(mixture: Mixture, texts: Sequence[str]) -> Mixture
             pairs += combinations(sites, 2)
     mixture = mixture.with_exclusive(pairs)
     for line in describe_pairs(mixture):
-        print(f"At most one is filled: {line}", file=sys.stderr)
+        warnings.warn(f"At most one is filled: {line}", Notice, stacklevel=3)
     if AUTO in texts and not len(mixture.exclusive):
-        print("No sites that can be empty are too close for two atoms.", file=sys.stderr)
+        words = "No sites that can be empty are too close for two atoms."
+        warnings.warn(words, Notice, stacklevel=3)
     return mixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemlip.errors import InputError
+from alchemlip.errors import InputError, StructureWarning
 
 if TYPE_CHECKING:
     from alchemlip.mixture import Mixture
@@ -21,6 +22,21 @@ class Scanned:
     species: list[str]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What settings say of a structure.
+
+    Attributes:
+        mixture: every site with a composition.
+        scanned: groups that were given as lists of species.
+        notes: what is to be checked in the structure's file.
+    """
+
+    mixture: Mixture
+    scanned: list[Scanned]
+    notes: list[str]
+
+
 def prepare_mixture(
     structure: Path,
     mix: Sequence[str],
@@ -28,15 +44,32 @@ def prepare_mixture(
     concerted: Sequence[str],
     normalise: bool,
     exclusive: Sequence[str] = (),
-) -> tuple[Mixture, list[Scanned]]:
-    """Return the mixture that the options describe, and the groups given as species lists."""
-    from alchemlip.calculations.exclusive import with_exclusive_by_options
-    from alchemlip.structure_files import read_structure
+    block: str | None = None,
+    accept_composition: bool = False,
+) -> Prepared:
+    """Return the mixture that the settings describe, and warn of what is to be checked.
 
-    mixture = read_structure(structure, normalise=normalise)
+    Args:
+        structure: the file.
+        mix, groups, concerted, exclusive: as texts.
+        normalise: divide weights by their sum.
+        block: of a CIF.
+        accept_composition: read a CIF although an element of its formula is missing.
+
+    Raises:
+        InputError: if the file or a text cannot be read.
+    """
+    from alchemlip.calculations.exclusive import with_exclusive_by_options
+    from alchemlip.structure_files import read_with_notes
+
+    mixture, notes = read_with_notes(
+        structure, normalise=normalise, block=block, accept_composition=accept_composition
+    )
+    for note in notes:
+        warnings.warn(note, StructureWarning, stacklevel=2)
     mixture, scanned = mixed_by_options(mixture, mix, groups, normalise, "--mix")
     mixture = _with_correlations(mixture, concerted)
-    return with_exclusive_by_options(mixture, exclusive), scanned
+    return Prepared(with_exclusive_by_options(mixture, exclusive), scanned, notes)
 
 
 def mixed_by_options(

@@ -87,7 +87,7 @@ class Order(WithPotential, OfStructure):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.disorder.patterns import site_counts
         from alchemlip.enthalpy import formulas
         from alchemlip.report import describe_potential
@@ -124,7 +124,7 @@ class Order(WithPotential, OfStructure):
             **describe_potential(potential),
             **(formulas(self.pressure) if self.size_effect else {}),
         }
-        return Plan(inputs, compute, source(self.structure, potential))
+        return Plan(inputs, compute, self.source(potential))
 
     def first_relaxation(self) -> RelaxationSettings | None:
         """Return how the mixed crystal is relaxed."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from alchemlip.calculations.base import Calculation
 from alchemlip.calculations.fields import Option
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
-    from alchemlip.calculations.mixtures import Scanned
+    from alchemlip.calculations.mixtures import Prepared, Scanned
     from alchemlip.ensemble import Potential
     from alchemlip.memory import Derivatives
     from alchemlip.mixture import Mixture
@@ -65,7 +65,22 @@ Exclusive = Annotated[
     Option(STRUCTURE, metavar="SITES"),
 ]
 Normalise = Annotated[
-    bool, Field(description="Divide the weights of a formula by their sum."), Option(STRUCTURE)
+    bool,
+    Field(
+        description="Divide the weights of a formula by their sum; occupancies of a file only "
+        "where the sum is above 1, or 1 but for rounding."
+    ),
+    Option(STRUCTURE),
+]
+Block = Annotated[
+    str | None,
+    Field(description="Data block of a CIF; the first with atoms by default."),
+    Option(STRUCTURE, metavar="NAME"),
+]
+AcceptComposition = Annotated[
+    bool,
+    Field(description="Read a CIF although no site holds an element of its formula."),
+    Option(STRUCTURE),
 ]
 
 
@@ -195,6 +210,10 @@ class OfStructure(Calculation):
     mix: Mix = []
     group: Groups = []
     normalise: Normalise = False
+    block: Block = None
+    accept_composition: AcceptComposition = False
+
+    _notes: list[str] = PrivateAttr(default_factory=list)
 
     def folder(self, given: str | Path | None = None) -> Path:
         """Return the results folder: the one given, or one named after what is done to what."""
@@ -215,13 +234,31 @@ class OfStructure(Calculation):
 
     def mixture_to_scan(self) -> tuple[Mixture, list[Scanned]]:
         """Return the mixture, and the groups that were given as lists of species."""
+        found = self.read(self.structure, self.mix, self.group)
+        return found.mixture, found.scanned
+
+    def read(self, file: Path, mix: Sequence[str], groups: Sequence[str]) -> Prepared:
+        """Read a structure file as the settings say, and keep what is to be checked in it."""
         from alchemlip.calculations.mixtures import prepare_mixture
 
-        concerted: list[str] = getattr(self, "concerted", [])
-        exclusive: list[str] = getattr(self, "exclusive", [])
-        return prepare_mixture(
-            self.structure, self.mix, self.group, concerted, self.normalise, exclusive
+        found = prepare_mixture(
+            file,
+            mix,
+            groups,
+            getattr(self, "concerted", []),
+            self.normalise,
+            getattr(self, "exclusive", []),
+            self.block if file == self.structure else None,
+            self.accept_composition,
         )
+        self._notes.extend(note for note in found.notes if note not in self._notes)
+        return found
+
+    def source(self, potential: Potential) -> dict[str, Any]:
+        """Return what is noted of where structure and potential came from."""
+        from alchemlip.calculations.potentials import source
+
+        return source(self.structure, potential, self._notes)
 
 
 class Correlated(OfStructure):

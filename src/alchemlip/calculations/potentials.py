@@ -75,8 +75,13 @@ def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None
         check_settings(mixture, settings)
 
 
-def source(structure: Path, potential: Potential) -> dict[str, str]:
-    """Return what is noted of where a structure and a potential came from."""
+def source(structure: Path, potential: Potential, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what is noted of where a structure and a potential came from.
+
+    Args:
+        structure: the file. potential: loaded.
+        notes: what is to be checked in the file.
+    """
     import hashlib
 
     card = potential.card
@@ -86,4 +91,5 @@ def source(structure: Path, potential: Potential) -> dict[str, str]:
         "potential_weights": card.weights,
         "potential_licence": card.licence,
         "potential_reference": card.reference,
+        **({"structure_warnings": list(notes)} if notes else {}),
     }

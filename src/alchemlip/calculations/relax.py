@@ -24,7 +24,7 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.plausibility import mixture_warnings
         from alchemlip.relaxation import relax, space_group
         from alchemlip.report import describe_potential, describe_relaxation
@@ -67,7 +67,7 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
             "relaxation": chosen.model_dump(),
             **describe_potential(potential),
         }
-        return Plan(inputs, compute, source(self.structure, potential))
+        return Plan(inputs, compute, self.source(potential))
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return as many as the trial took, or what crystals typically take."""

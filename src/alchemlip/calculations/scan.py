@@ -37,7 +37,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculations.potentials import refuse_unusable, source
+        from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.scanning import composition_grid, scan, scan_inputs
 
         mixture, scanned = self._scanned()
@@ -75,7 +75,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
             plot_scan(x, species, list(result.points), result.folder / "scan.png", title, level)
 
         inputs = scan_inputs(mixture, potential, name, self.points, chosen)
-        return Plan(inputs, compute, source(self.structure, potential), draw)
+        return Plan(inputs, compute, self.source(potential), draw)
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return what the points take, which start from their neighbours' cells."""

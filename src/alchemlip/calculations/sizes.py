@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from alchemlip.errors import Notice
 
 if TYPE_CHECKING:
     from alchemlip.memory import Derivatives
@@ -41,4 +43,4 @@ def refuse_too_large(
     if known:
         told = check_memory(max(known, key=lambda size: size.bytes), dtype)
         if told:
-            print(told, file=sys.stderr)
+            warnings.warn(told, Notice, stacklevel=3)

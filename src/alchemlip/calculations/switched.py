@@ -71,21 +71,17 @@ class Switched(Switching):
         Raises:
             InputError: if a file or a text cannot be read, or they are no ends of a path.
         """
-        from alchemlip.calculations.mixtures import (
-            mixed_by_options,
-            prepare_mixture,
-            refuse_scanned,
-        )
+        from alchemlip.calculations.mixtures import mixed_by_options, refuse_scanned
         from alchemlip.freeenergy.transmutation import path_between, standing_path
 
         # Without --mix the sites that --group names are those that --to changes.
         named, switched = (self.group, []) if self.mix else ([], self.group)
-        start, scanned = prepare_mixture(self.structure, self.mix, named, [], self.normalise)
-        refuse_scanned(scanned)
-        repeats = self.supercell()
+        found = self.read(self.structure, self.mix, named)
+        refuse_scanned(found.scanned)
+        start, repeats = found.mixture, self.supercell()
         self.refuse_too_large(start, repeats)  # before larger cells are made
         if self.end_state is not None:
-            end, _ = prepare_mixture(self.end_state, [], [], [], self.normalise)
+            end = self.read(self.end_state, [], []).mixture
         elif self.to:
             end, listed = mixed_by_options(start, self.to, switched, self.normalise, "--to")
             refuse_scanned(listed)

@@ -15,7 +15,7 @@ import typer
 
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.cli.completion import complete_model
-from alchemlip.errors import InputError, RunChangedWarning
+from alchemlip.errors import InputError, Notice, StructureWarning
 
 if TYPE_CHECKING:
     from alchemlip.calculations.base import Calculation
@@ -92,17 +92,22 @@ def run(calculation: Calculation, out: Path | None) -> None:
 
 @contextmanager
 def _telling_warnings() -> Iterator[None]:
-    """Print the sentence of a run that goes on under other conditions, and nothing around it."""
+    """Print the sentences that are meant for a person, and nothing around them."""
     from rich.console import Console
     from rich.markup import escape
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", RunChangedWarning)
+        warnings.simplefilter("always", Notice)
         others = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, RunChangedWarning):
-                Console(stderr=True).print(f"[yellow]{escape(str(message))}[/yellow]")
+            if issubclass(category, Notice):
+                text = escape(str(message))
+                if issubclass(category, StructureWarning):
+                    text = f"Warning: {text}."
+                Console(stderr=True).print(
+                    f"[yellow]{text}[/yellow]", highlight=False, soft_wrap=True
+                )
             else:
                 others(message, category, *place, **more)
 

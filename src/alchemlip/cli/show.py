@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,13 @@ def show_warnings(record: Mapping[str, Any]) -> None:
     Args:
         record: the content of ``result.json``.
     """
-    for sentence in record.get("warnings", ()):
+    read = record.get("source", {}).get("structure_warnings", ())  # printed when it was read
+    print_warnings([sentence for sentence in record.get("warnings", ()) if sentence not in read])
+
+
+def print_warnings(sentences: Sequence[str]) -> None:
+    """Print sentences about what should not be trusted."""
+    for sentence in sentences:
         Console(stderr=True).print(
             f"[yellow]Warning: {escape(sentence)}.[/yellow]", highlight=False, soft_wrap=True
         )

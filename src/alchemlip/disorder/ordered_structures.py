@@ -20,7 +20,7 @@ from alchemlip.disorder.structure_names import decorated_symmetry, structure_nam
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray, Group, IntArray
 from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY_NUMBER
+from alchemlip.species import ISOTOPE, VACANCY_NUMBER, element_numbers, species_mass
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -242,11 +242,13 @@ def plain_atoms(mixture: Mixture) -> Atoms:
     for group in mixture.groups:
         numbers[group.sites] = group.species[:, int(group.composition.argmax())]
     kept = numbers != VACANCY_NUMBER
+    isotopes = (numbers >= ISOTOPE).any()
     return Atoms(
-        numbers=numbers[kept],
+        numbers=element_numbers(numbers[kept]),
         positions=mixture.positions[kept],
         cell=mixture.cell,
         pbc=mixture.pbc,
+        masses=[species_mass(number) for number in numbers[kept].tolist()] if isotopes else None,
     )
 
 

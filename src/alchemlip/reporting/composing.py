@@ -79,8 +79,13 @@ def content_of(folder: Path) -> ReportContent:
         findings = _unknown(run)
         fault = f"Only plain values can be shown; {type(error).__name__}: {error}."
         findings = replace(findings, warnings=(fault,))
+    source = run.record.get("source") or {}
     noted = [
-        f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in run.record.get("warnings") or ()
+        f"{text[:1].upper()}{text[1:].rstrip('.')}."
+        for text in (
+            *(source.get("structure_warnings") or ()),
+            *(run.record.get("warnings") or ()),
+        )
     ]
     told = dict.fromkeys((*findings.warnings, *noted, *_outdated(run)))
     findings = replace(findings, warnings=tuple(told))

@@ -17,7 +17,7 @@ import numpy as np
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.reporting.content import Figure, Table, Trace, table_of
-from alchemlip.species import VACANCY, species_number
+from alchemlip.species import VACANCY, element_number, species_number
 
 MOST_SPHERES = 400
 FACE = 1e-3
@@ -83,7 +83,8 @@ def species_colours(species: Iterable[str]) -> dict[str, FloatArray]:
 
     colours: dict[str, FloatArray] = {}
     for symbol in sorted(set(species), key=species_number):
-        usual = _rgb(GLASS) if symbol == VACANCY else np.array(jmol_colors[species_number(symbol)])
+        element = element_number(species_number(symbol))
+        usual = _rgb(GLASS) if symbol == VACANCY else np.array(jmol_colors[element])
         candidates = [usual, *map(_rgb, OTHER_COLOURS)]
         distances = [
             min((float(np.linalg.norm(c - used)) for used in colours.values()), default=np.inf)
@@ -125,7 +126,7 @@ def _radius(occupancy: Mapping[str, float]) -> float:
     """Return a radius in Angstrom that tells large atoms from small ones and hides neither."""
     from ase.data import covalent_radii
 
-    real = [species_number(species) for species in occupancy if species != VACANCY]
+    real = [element_number(species_number(species)) for species in occupancy if species != VACANCY]
     return 0.35 + 0.22 * max((float(covalent_radii[number]) for number in real), default=1.2)
 
 
