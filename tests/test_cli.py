@@ -614,7 +614,7 @@ def test_help_of_each_command(cli: Cli, command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("energy",), ("relax", "salt.cif", "--fmax", "small"), ("melt",), ("--colour",)]
+    "arguments", [("energy",), ("relax", "salt.cif", "--fmx", "1"), ("melt",), ("--colour",)]
 )
 def test_usage_errors_end_with_code_2(cli: Cli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     before = files(tmp_path)

@@ -40,7 +40,7 @@ def cif_text(mixture: Mixture, name: str) -> str:
     unit = cell / lengths[:, None]
     angles = np.degrees(np.arccos([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]))
     inside = np.linalg.solve(cell.T, mixture.positions.T).T
-    fractional = wrapped(inside)
+    fractional = wrapped(np.asarray(inside, dtype=np.float64))
     rows, masses, count = [], [], dict[str, int]()
     amounts: dict[str, float] = {}
     for site, occupancy in enumerate(mixture.occupancies()):
