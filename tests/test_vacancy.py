@@ -680,7 +680,7 @@ class TestConcentrationCommand:
             ((), "either the folders"),
             (("--enthalpy", "1"), "either the folders"),
             (("--enthalpy", "1", "--entropy", "1", "--from", "0"), "positive temperatures"),
-            (("nowhere",), "no result in 'nowhere'"),
+            (("nowhere",), "no result.json in 'nowhere'"),
         ],
     )
     def test_bad_input(self, options: tuple[str, ...], message: str) -> None:

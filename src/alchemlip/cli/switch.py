@@ -9,7 +9,6 @@ import typer
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
 from alchemlip.cli import switched_run as run
-from alchemlip.cli.sizes import refuse_too_large
 
 ToModel = Annotated[
     str | None,
@@ -61,10 +60,18 @@ def command(
     Example: alchemlip switch CsPbI3.cif --repeat 2,2,2 --to-model chgnet -T 300
     """
     path = run.switched_path(
-        structure, to, end_state, mix, group, normalise, repeat, correlation, to_model is not None
-    )
-    refuse_too_large(
-        path.mixture, [model, *([] if to_model is None else [to_model])], device, dtype
+        structure,
+        to,
+        end_state,
+        mix,
+        group,
+        normalise,
+        repeat,
+        correlation,
+        to_model is not None,
+        models=[model] if to_model is None else [model, to_model],
+        device=device,
+        dtype=dtype,
     )
     run.run_path(
         "switch",

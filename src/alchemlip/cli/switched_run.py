@@ -10,6 +10,7 @@ import typer
 
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
+from alchemlip.cli.sizes import refuse_too_large
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def switched_path(
     repeat: str,
     correlation: str,
     may_stay: bool = False,
+    *,
+    models: Sequence[str],
+    device: str,
+    dtype: str,
 ) -> TransmutationPath:
     """Return the path that the options describe.
 
@@ -62,9 +67,10 @@ def switched_path(
         to: what selections become. end_state: or a file of the end.
         correlation: of the sites that change.
         may_stay: whether the composition may be left as it is.
+        models, device, dtype: of the potentials, in whose memory the path is to fit.
 
     Raises:
-        InputError: if no end is given, or two.
+        InputError: if no end is given, or two, or if it does not fit.
     """
     from alchemlip.freeenergy.transmutation import path_between, standing_path
     from alchemlip.groups import Correlation
@@ -80,6 +86,8 @@ def switched_path(
     start, scanned = opt.prepare_mixture(structure, mix, group if mix else [], [], normalise)
     opt.refuse_scanned(scanned)
     repeats = opt.parse_repeats(repeat, "--repeat")
+    # The start alone, before the supercell is made; the path has more species on its sites.
+    refuse_too_large(start, models, device, dtype, repeats)
     if end_state is not None:
         end, _ = opt.prepare_mixture(end_state, [], [], [], normalise)
     elif to:
@@ -87,11 +95,13 @@ def switched_path(
         opt.refuse_scanned(listed)
     else:
         return standing_path(start.repeat(repeats))
-    return path_between(
+    path = path_between(
         start.repeat(repeats),
         end.repeat(repeats),
         correlation,  # type: ignore[arg-type]
     )
+    refuse_too_large(path.mixture, models, device, dtype)
+    return path
 
 
 def run_path(

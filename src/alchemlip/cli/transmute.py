@@ -9,7 +9,6 @@ import typer
 from alchemlip.cli import freeenergy as fe
 from alchemlip.cli import options as opt
 from alchemlip.cli import switched_run as run
-from alchemlip.cli.sizes import refuse_too_large
 
 Windows = Annotated[
     int,
@@ -82,8 +81,19 @@ def command(
 
     Example: alchemlip transmute CsPbI3.cif --repeat 2,2,2 --to Pb=Sn -T 300
     """
-    path = run.switched_path(structure, to, end_state, mix, group, normalise, repeat, correlation)
-    refuse_too_large(path.mixture, [model], device, dtype)
+    path = run.switched_path(
+        structure,
+        to,
+        end_state,
+        mix,
+        group,
+        normalise,
+        repeat,
+        correlation,
+        models=[model],
+        device=device,
+        dtype=dtype,
+    )
     dynamics = fe.dynamics_settings(
         temperature_K=temperature,
         timestep_fs=timestep,
