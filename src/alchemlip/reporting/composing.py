@@ -80,8 +80,8 @@ def content_of(folder: Path) -> ReportContent:
         told = f"Only plain values can be shown; {type(error).__name__}: {error}."
         findings = replace(findings, warnings=(told,))
     source = run.record.get("source") or {}
-    told = [*source.get("structure_warnings", ()), *run.record.get("warnings", ())]
-    kept = [f"{sentence.rstrip('.')}." for sentence in dict.fromkeys(told)]
+    said = [*source.get("structure_warnings", ()), *run.record.get("warnings", ())]
+    kept = [f"{sentence.rstrip('.')}." for sentence in dict.fromkeys(said)]
     findings = replace(findings, warnings=(*findings.warnings, *kept))
     structure, words, problem = _structure(run)
     if problem:
