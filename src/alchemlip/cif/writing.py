@@ -40,7 +40,7 @@ def cif_text(mixture: Mixture, name: str) -> str:
     unit = cell / lengths[:, None]
     angles = np.degrees(np.arccos([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]))
     inside: FloatArray = np.linalg.solve(cell.T, mixture.positions.T).T.astype(float)
-    fractional = wrapped(inside)
+    fractional = wrapped(inside.round(12))
     rows, masses, count = [], [], dict[str, int]()
     amounts: dict[str, float] = {}
     for site, occupancy in enumerate(mixture.occupancies()):
