@@ -31,7 +31,7 @@ from alchemlip.structure_files import read_structure, write_structure
 
 HERE = Path(__file__).resolve().parent
 PAGE, RECORD = HERE / "cif_corpus.md", HERE / "results" / "cif_corpus.json"
-LIMIT_S = 60
+LIMIT_S = 20
 REASONS = (
     ("no CIF by its grammar", r"it is no CIF|is empty|twice"),
     ("no atoms in it", r"holds no atoms"),
@@ -224,6 +224,48 @@ def reasons(entries: Mapping[str, list[dict[str, Any]]]) -> str:
     return "\n".join([*lines, *(f"| {name} | {n} |" for name, n in counts.most_common())])
 
 
+def page(entries: Mapping[str, list[dict[str, Any]]]) -> str:
+    every = [entry for found in entries.values() for entry in found]
+    read = [entry["alchemlip"] for entry in every if entry["alchemlip"]["outcome"] == "read"]
+    wrong = [r for r in read if r["differs"]]
+    silent = {
+        name: sum(
+            bool(e[name]["outcome"] == "read" and e[name]["differs"] and not e[name]["told"])
+            for e in every
+        )
+        for name in READERS
+    }
+    medians = {
+        name: sorted(e[name]["seconds"] for e in every if e[name]["outcome"] == "read")
+        for name in READERS
+    }
+    speed = ", ".join(
+        f"{name} {1e3 * values[len(values) // 2]:.0f} ms" for name, values in medians.items() if values
+    )
+    again = [entry for entry in every if "again" in entry]
+    return f"""# CIFs of other people
+
+Written by `python benchmarks/cif_corpus.py NAME=FOLDER ... --write`. The files are the test data of other packages (their source
+distributions or repositories) and are not copied here. Many of them are faulty on purpose.
+
+{table(entries)}
+
+*Another composition*: the ratios of the elements, hydrogen apart (lists often lack it), are not those of the file's own formula, for all
+three by one rule; *told*: the reader gave a warning. In silence another composition comes from: {', '.join(f'{name} {n}' for name, n in silent.items())}.
+Of the {len(wrong)} that alchemlip reads with another composition each was looked at: the list of atoms and the formula of the file
+contradict one another (a solvent or a minor element that was not placed, occupancies that do not add up), and the warning has both formulas.
+A whole missing element is refused.
+
+{reasons(entries)}
+
+Read, written as CIF, JSON and extended XYZ, and read again, the mixture is the same for {sum(e['again'] for e in again)} of {len(again)} files.
+Half of the files that were read took less than: {speed} (each reader imported beforehand). 500 sites take 0.04 s.
+
+What this does not show: whether coordinates are right, which no formula tells; files without a formula or with one that is no plain sum
+count as agreeing.
+"""
+
+
 def main() -> None:
     import tempfile
 
@@ -248,8 +290,20 @@ def main() -> None:
             if ours.get("reason", "").startswith(("FAULT", "another")):
                 print(f"{ours['reason']}: {name}/{entry['file']}: {ours['words']}")
     if arguments.write:
-        RECORD.write_text(json.dumps(entries, indent=1) + "\n")
-
+        short = {
+            name: [
+                {
+                    key: {k: v for k, v in value.items() if k != "words"}
+                    if isinstance(value, dict) and key in READERS
+                    else value
+                    for key, value in entry.items()
+                }
+                for entry in found
+            ]
+            for name, found in entries.items()
+        }
+        RECORD.write_text(json.dumps(short, indent=1) + "\n")
+        PAGE.write_text(page(entries))
 
 if __name__ == "__main__":
     main()

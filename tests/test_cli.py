@@ -418,6 +418,30 @@ def test_names_with_brackets_are_shown_as_they_are(cli: Cli) -> None:
         assert name in outcome.out
 
 
+def test_what_is_wrong_with_a_file_goes_to_terminal_record_and_report(cli: Cli) -> None:
+    """Once each, and again where the finished result is shown; the choices are options."""
+    from alchemlip.reporting.composing import content_of
+
+    text = Path("salt.cif").read_text()
+    Path("odd.cif").write_text(re.sub(r"_chemical_formula_sum .*", "", text).replace(
+        "_cell_length_a", "_chemical_formula_sum 'Cl2 Na'\n_cell_length_a"))  # fmt: skip
+    for _ in range(2):
+        outcome = cli("energy", "odd.cif", "--out", "odd")
+        assert outcome.code == 0
+        assert outcome.err.count("has the formula Cl2 Na, but its sites add up to") == 1
+    record = result("odd")
+    (sentence,) = record["warnings"]
+    assert sentence in record["source"]["structure_warnings"]
+    assert f"{sentence}." in content_of(Path("odd")).findings.warnings
+    Path("lead.cif").write_text(Path("odd.cif").read_text().replace("Cl2 Na", "Cl Na Pb"))
+    assert_one_sentence(cli("energy", "lead.cif"), "hold no Pb .*--accept-composition")
+    assert cli("energy", "lead.cif", "--accept-composition").code == 0
+    Path("two.cif").write_text(text + text.replace("data_", "data_second"))
+    assert_one_sentence(cli("energy", "two.cif", "--block", "third"), "has no block 'third'")
+    assert "holds several structures" in cli("energy", "two.cif").err
+    assert cli("relax", "two.cif", "--block", "secondimage0", *LOOSE).err.count("several") == 0
+
+
 def test_energy_of_a_cluster_has_no_cell(cli: Cli) -> None:
     assert cli("energy", "cluster.xyz").code == 0
     found = result("energy-cluster")["results"]

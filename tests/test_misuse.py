@@ -22,8 +22,8 @@ SENTENCES = [
     ("energy folder", "'folder' is a folder: name a structure file in it"),
     (
         "energy unknown.cif",
-        "cannot read the structure file 'unknown.cif' (it names 'Xq', which is unknown): give a "
-        "CIF, POSCAR or any file that ASE reads",
+        "'Xq1' in block 'image0' of 'unknown.cif', line 26, has the type symbol 'Xq', which names "
+        "no element: write the element, or a row for each element on the site, with its occupancy",
     ),
     # what is mixed
     (

@@ -252,6 +252,21 @@ def last_digit(text: str) -> float:
     return float(0.5 * 10.0 ** min(int(exponent or 0) - decimals, 0))
 
 
+def _places_atoms(block: Block) -> bool:
+    """Whether a block has coordinates, and not only places for them."""
+    table = block.table(*COORDINATES)
+    columns = [] if table is None else [table.columns.get(name, ()) for name in COORDINATES]
+    return any(text.strip() not in ("", *UNKNOWN) for column in columns for text in column)
+
+
+def coordinate(text: str) -> float | None:
+    """Return a number, also one such as 1/4."""
+    first, slash, second = text.partition("/")
+    if slash and first.lstrip("-").isdecimal() and second.isdecimal() and int(second) > 0:
+        return int(first) / int(second)
+    return number(text)
+
+
 def chosen_block(
     blocks: Sequence[Block], path: Path, wanted: str | None
 ) -> tuple[Block, list[str]]:
@@ -260,7 +275,7 @@ def chosen_block(
     Raises:
         InputError: if there is none, or none of the name wanted.
     """
-    holding = [block for block in blocks if block.table(*COORDINATES) is not None]
+    holding = [block for block in blocks if _places_atoms(block)]
     if wanted is not None:
         name = wanted.removeprefix("data_").lower()
         found = [block for block in blocks if block.name.lower() == name]
@@ -279,7 +294,7 @@ def chosen_block(
                 "(_atom_site_fract_x)"
             )
         raise InputError(
-            f"the structure file {str(path)!r} holds no atoms (no _atom_site_fract_x): give "
-            "another file"
+            f"the structure file {str(path)!r} holds no atoms (no _atom_site_fract_x with "
+            "numbers): give another file"
         )
     return holding[0], [block.name for block in holding[1:]]

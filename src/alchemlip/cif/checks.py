@@ -143,8 +143,8 @@ def composition_notes(
             f"(_cell_formula_units_Z), but its sites are {cell[first] / wanted[first]:.4g} of "
             "them: check the space group, the cell and Z"
         ]
-    if units and different:
-        # Whatever Z counts, the ratios are what can be compared by eye.
+    if len(differing(ratios, wanted)) < len(different):
+        # Z counts something else: the ratios are what can be compared by eye.
         found, different = ratios, differing(ratios, wanted)
     if missing and not accept_composition:
         raise InputError(

@@ -129,9 +129,7 @@ def _orbit(
 
 def wrapped(fractional: FloatArray) -> FloatArray:
     """Return fractional coordinates from 0 to 1, 1 excluded."""
-    inside = fractional - np.floor(fractional)
-    inside[inside >= 1.0 - 1e-12] = 0.0
-    return np.asarray(inside)
+    return np.asarray(fractional % 1.0 % 1.0)  # twice: -1e-17 % 1.0 is 1.0
 
 
 def _shared(

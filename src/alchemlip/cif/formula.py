@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from alchemlip.species import element_symbol, is_element
 
-_PART = re.compile(r"\s*([A-Z][A-Za-z]?)\s*(\d+\.?\d*|\.\d+)?(?:\(\d*\))?(?=\s|[A-Z]|$)")
+_PART = re.compile(r"\s*([A-Z][A-Za-z]?)\s*(\d+\.?\d*|\.\d+)?(?:\(\d+\))?(?=[\s\[\]()]|[A-Z]|$)\s*")
+_CLOSE = re.compile(r"\s*[)\]]\s*(\d+\.?\d*|\.\d+)?\s*")
 
 
 def parse_formula(text: str | None) -> dict[str, float] | None:
@@ -18,21 +19,45 @@ def parse_formula(text: str | None) -> dict[str, float] | None:
     """
     if text is None:
         return None
-    amounts: dict[str, float] = {}
+    # Brackets around parts, (Al1.94 Fe0.06)2 or (OH)2, each with what it counts.
+    levels: list[dict[str, float]] = [{}]
     position, text = 0, text.strip()
     while position < len(text):
+        if text[position] in "([":
+            levels.append({})
+            position += 1
+            continue
+        close = _CLOSE.match(text, position)
+        if close is not None:
+            if len(levels) < 2:
+                return None
+            inner, times = levels.pop(), float(close.group(1) or 1.0)
+            for symbol, amount in inner.items():
+                levels[-1][symbol] = levels[-1].get(symbol, 0.0) + times * amount
+            position = close.end()
+            continue
         match = _PART.match(text, position)
         if match is None:
             return None
-        symbol = match.group(1)
-        if not is_element(symbol):
-            symbol = symbol.capitalize()
-            # Old files are in capitals: FE2 O3, but OH is oxygen and hydrogen.
-            if not is_element(symbol):
-                return None
-        amounts[symbol] = amounts.get(symbol, 0.0) + float(match.group(2) or 1.0)
+        parts = _symbols(match.group(1))
+        for symbol in parts[:-1]:
+            levels[-1][symbol] = levels[-1].get(symbol, 0.0) + 1.0
+        if not parts:
+            return None
+        amount = float(match.group(2) or 1.0)
+        levels[-1][parts[-1]] = levels[-1].get(parts[-1], 0.0) + amount
         position = match.end()
-    return {symbol: amount for symbol, amount in amounts.items() if amount > 0} or None
+    amounts = {symbol: amount for symbol, amount in levels[0].items() if amount > 0}
+    return amounts if amounts and len(levels) == 1 else None
+
+
+def _symbols(text: str) -> list[str]:
+    """Return the elements of letters: Fe, FE of old files, but O and H of OH."""
+    if is_element(text):
+        return [text]
+    if is_element(text.capitalize()):
+        return [text.capitalize()]
+    return [*text] if text.isupper() and all(map(is_element, text)) else []
 
 
 def hydrogen_together(amounts: Mapping[str, float]) -> dict[str, float]:
@@ -55,23 +80,20 @@ def written(amounts: Mapping[str, float]) -> str:
 
 
 def scaled(amounts: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Return amounts times one factor, such that the elements shared with another formula agree.
+    """Return amounts times the factor at which most elements agree with another formula.
 
-    The factor is the median over shared elements but hydrogen (if there are others), weighted by
-    amount, so that one wrong element does not move it.
+    Args:
+        amounts: of the cell.
+        other: of a formula unit.
     """
-    shared = [symbol for symbol in amounts if other.get(symbol, 0) > 0 and amounts[symbol] > 0]
-    heavy = [symbol for symbol in shared if symbol != "H"] or shared
-    if not heavy:
-        total = sum(amounts.values())
-        return {symbol: x * sum(other.values()) / total for symbol, x in amounts.items()}
-    ratios = sorted((other[symbol] / amounts[symbol], other[symbol]) for symbol in heavy)
-    half, passed = 0.5 * sum(weight for _, weight in ratios), 0.0
-    for ratio, weight in ratios:
-        passed += weight
-        if passed >= half:
-            return {symbol: amount * ratio for symbol, amount in amounts.items()}
-    raise AssertionError("the weights of ratios sum to more than half of themselves")
+    total = sum(amounts.values())
+    ratios = {other[s] / x for s, x in amounts.items() if x > 0 and other.get(s, 0.0) > 0}
+    # All together, where no element is shared; the most abundant element first among equals.
+    most = max(amounts, key=lambda s: (amounts[s] if other.get(s) else 0.0, s))
+    first = other[most] / amounts[most] if other.get(most) else sum(other.values()) / total
+    factors = [first, *sorted(ratios)]
+    candidates = [{s: x * factor for s, x in amounts.items()} for factor in factors]
+    return min(candidates, key=lambda found: len(differing(found, other)))
 
 
 def differing(found: Mapping[str, float], stated: Mapping[str, float]) -> list[str]:

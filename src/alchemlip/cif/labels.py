@@ -81,6 +81,8 @@ def named_species(
 def _of_label(label: str, formula: Mapping[str, float] | None, where: str) -> Named:
     match = _LETTERS.match(label)
     letters = match.group() if match else ""
+    if letters[:3] == "Wat" and letters[3:4] in ("O", "H", "D"):
+        return Named(letters[3])  # WatOW, WatH of a mineral database
     readings = _readings(letters)
     water = letters.upper() in ("WAT", "WATER")
     if water or (not readings and letters.upper() in DUMMIES):

@@ -8,7 +8,6 @@ What the symmetry leaves open is decided by these numbers, or the file is refuse
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,6 @@ from alchemlip.groups import FloatArray
 from alchemlip.mixture import Mixture
 from alchemlip.species import SUM_TOLERANCE, species_number
 from alchemlip.structures import completed, named_groups
-
-_EXACT_COSINES = {90.0: 0.0, 60.0: 0.5, 120.0: -0.5}
 
 
 def read_cif(
@@ -116,24 +113,15 @@ def cell_vectors(block: Block) -> FloatArray:
                 f"write the {'angle in degrees' if angle else 'length in Angstrom'}"
             )
         values.append(value)
-    a, b, c = values[:3]
-    cosines = [_EXACT_COSINES.get(x, math.cos(math.radians(x))) for x in values[3:]]
-    cos_a, cos_b, cos_c = cosines
-    sin_c = math.sqrt(1.0 - cos_c**2)
-    third = (cos_a - cos_b * cos_c) / sin_c
-    height = 1.0 - cos_b**2 - third**2
-    if height < 1e-6:
+    cos_a, cos_b, cos_c = np.cos(np.radians(values[3:]))
+    if 1.0 - cos_a**2 - cos_b**2 - cos_c**2 + 2.0 * cos_a * cos_b * cos_c < 1e-6:
         raise InputError(
             f"the angles of {block.title} ({values[3]:g}, {values[4]:g}, {values[5]:g}) close no "
             "cell: correct them"
         )
-    return np.array(
-        [
-            [a, 0.0, 0.0],
-            [b * cos_c, b * sin_c, 0.0],
-            [c * cos_b, c * third, c * math.sqrt(height)],
-        ]
-    )
+    from ase.geometry.cell import cellpar_to_cell
+
+    return np.asarray(cellpar_to_cell(values), dtype=float)
 
 
 _ANGLES = ("alpha", "beta", "gamma")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from alchemlip.cif.blocks import COORDINATES, UNKNOWN, Block, Table, last_digit, number
+from alchemlip.cif.blocks import COORDINATES, UNKNOWN, Block, Table, coordinate, last_digit, number
 from alchemlip.cif.labels import named_species
 from alchemlip.errors import InputError
 from alchemlip.species import SUM_TOLERANCE
@@ -137,7 +137,7 @@ def _row(table: Table, index: int, label: str, species: str, where: str) -> Row:
     texts = [table.cell(name, index).strip() for name in COORDINATES]
     values = []
     for name, text in zip(COORDINATES, texts, strict=True):
-        value = number(text)
+        value = coordinate(text)
         if value is None or abs(value) > 1e6:
             raise InputError(
                 f"{where} has {text!r} for the coordinate {name}: write a number, or leave the "
@@ -154,9 +154,7 @@ def _row(table: Table, index: int, label: str, species: str, where: str) -> Row:
             "row out"
         )
     rounding = [
-        0.0
-        if len(text.partition(".")[2]) <= 4 and abs(_EXACT * value - round(_EXACT * value)) < 1e-9
-        else last_digit(text)
+        0.0 if _is_exact(value, text) else last_digit(text)
         for value, text in zip(values, texts, strict=True)
     ]
     group, assembly = table.cell(DISORDER, index).strip(), table.cell(ASSEMBLY, index).strip()
@@ -174,6 +172,11 @@ def _row(table: Table, index: int, label: str, species: str, where: str) -> Row:
         None if group in ("", "0", *UNKNOWN) else (assembly, group),
         None if multiplicity is None else round(multiplicity),
     )
+
+
+def _is_exact(value: float, text: str) -> bool:
+    short = len(text.partition(".")[2]) <= 4 and "e" not in text.lower()
+    return "/" in text or (short and abs(_EXACT * value - round(_EXACT * value)) < 1e-9)
 
 
 def _isotope(table: Table, index: int, symbol: str) -> str:

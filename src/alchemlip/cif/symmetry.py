@@ -247,7 +247,8 @@ def _groups_of(symbol: str, metric: FloatArray) -> list[Any]:
     """Return the settings that an H-M symbol can mean, of gemmi's table."""
     import gemmi
 
-    text = symbol.replace("_", "").replace("\u2212", "-").strip()
+    # P 2_1/c and P2(1)/c are P 21/c.
+    text = re.sub(r"\((\d)\)", r"\1", symbol.replace("_", "")).strip()
     choice = ""
     match = _SUFFIX.search(text)
     if match:

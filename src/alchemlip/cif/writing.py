@@ -8,7 +8,7 @@ from alchemlip.cif.alternatives import PAIR, PAIRS
 from alchemlip.cif.expansion import wrapped
 from alchemlip.cif.rows import MASS
 from alchemlip.errors import InputError
-from alchemlip.groups import IntArray
+from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.species import (
     HYDROGEN_MASSES,
@@ -39,8 +39,8 @@ def cif_text(mixture: Mixture, name: str) -> str:
     lengths = np.linalg.norm(cell, axis=1)
     unit = cell / lengths[:, None]
     angles = np.degrees(np.arccos([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]))
-    inside = np.linalg.solve(cell.T, mixture.positions.T).T
-    fractional = wrapped(np.asarray(inside, dtype=np.float64))
+    inside: FloatArray = np.linalg.solve(cell.T, mixture.positions.T).T.astype(float)
+    fractional = wrapped(inside.round(12))
     rows, masses, count = [], [], dict[str, int]()
     amounts: dict[str, float] = {}
     for site, occupancy in enumerate(mixture.occupancies()):
