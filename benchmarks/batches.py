@@ -26,18 +26,18 @@ import numpy as np
 import torch
 
 from alchemlip import AlchemicalPotential, Mixture, load_potential
-from alchemlip.batching import run_together
-from alchemlip.compositions import with_flat_composition
+from alchemlip.batching.executor import run_together
+from alchemlip.crystal.relaxation import RelaxationResult, relax
+from alchemlip.crystal.scanning import composition_grid
 from alchemlip.freeenergy import windows
 from alchemlip.freeenergy.coupled_batch import evaluate_batch
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.switching import generator_of
 from alchemlip.freeenergy.trajectory import Recording, Segment, run_trajectory
 from alchemlip.freeenergy.transmutation import switched_calculator, transmutation
-from alchemlip.relaxation import RelaxationResult, relax
-from alchemlip.runs import RunRecord
-from alchemlip.scanning import composition_grid
-from alchemlip.structure_files import read_structure
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.structure_files import read_structure
+from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
 from pages import table
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -36,7 +36,7 @@ from alchemlip.campaigns.executors import Lane, in_this_process
 from alchemlip.campaigns.expansion import expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.table import run_state
-from alchemlip.runs import RunRecord, Sample
+from alchemlip.records.runs import RunRecord, Sample
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alchemlip.cif.blocks import read_blocks
-from alchemlip.cif.checks import FORMULA
-from alchemlip.cif.formula import differing, hydrogen_together, parse_formula, scaled
-from alchemlip.cif.reading import read_cif
 from alchemlip.errors import InputError
-from alchemlip.mixture import Mixture
-from alchemlip.structure_files import read_structure, write_structure
+from alchemlip.mixture.cif.blocks import read_blocks
+from alchemlip.mixture.cif.checks import FORMULA
+from alchemlip.mixture.cif.formula import differing, hydrogen_together, parse_formula, scaled
+from alchemlip.mixture.cif.reading import read_cif
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.structure_files import read_structure, write_structure
 
 HERE = Path(__file__).resolve().parent
 PAGE, RECORD = HERE / "cif_corpus.md", HERE / "results" / "cif_corpus.json"
@@ -113,7 +113,7 @@ def limited(seconds: int) -> Iterator[None]:
 
 def formula_of(path: Path) -> Mapping[str, float] | None:
     """Return the formula of the first block with atoms, as our reader finds it."""
-    from alchemlip.cif.blocks import chosen_block
+    from alchemlip.mixture.cif.blocks import chosen_block
 
     try:
         block, _ = chosen_block(read_blocks(path), path, None)
@@ -178,7 +178,11 @@ def judged(path: Path, scratch: Path) -> dict[str, Any]:
                 "told": told,
             }
         except InputError as error:
-            entry[name] = {"outcome": "refused", "reason": reason_of(str(error)), "words": str(error)}
+            entry[name] = {
+                "outcome": "refused",
+                "reason": reason_of(str(error)),
+                "words": str(error),
+            }
         except Exception as error:  # readers raise anything
             entry[name] = {
                 "outcome": "refused",
@@ -240,7 +244,9 @@ def page(entries: Mapping[str, list[dict[str, Any]]]) -> str:
         for name in READERS
     }
     speed = ", ".join(
-        f"{name} {1e3 * values[len(values) // 2]:.0f} ms" for name, values in medians.items() if values
+        f"{name} {1e3 * values[len(values) // 2]:.0f} ms"
+        for name, values in medians.items()
+        if values
     )
     again = [entry for entry in every if "again" in entry]
     return f"""# CIFs of other people
@@ -251,14 +257,14 @@ distributions or repositories) and are not copied here. Many of them are faulty 
 {table(entries)}
 
 *Another composition*: the ratios of the elements, hydrogen apart (lists often lack it), are not those of the file's own formula, for all
-three by one rule; *told*: the reader gave a warning. In silence another composition comes from: {', '.join(f'{name} {n}' for name, n in silent.items())}.
+three by one rule; *told*: the reader gave a warning. In silence another composition comes from: {", ".join(f"{name} {n}" for name, n in silent.items())}.
 Of the {len(wrong)} that alchemlip reads with another composition each was looked at: the list of atoms and the formula of the file
 contradict one another (a solvent or a minor element that was not placed, occupancies that do not add up), and the warning has both formulas.
 A whole missing element is refused.
 
 {reasons(entries)}
 
-Read, written as CIF, JSON and extended XYZ, and read again, the mixture is the same for {sum(e['again'] for e in again)} of {len(again)} files.
+Read, written as CIF, JSON and extended XYZ, and read again, the mixture is the same for {sum(e["again"] for e in again)} of {len(again)} files.
 Half of the files that were read took less than: {speed} (each reader imported beforehand). 500 sites take 0.04 s.
 
 What this does not show: whether coordinates are right, which no formula tells; files without a formula or with one that is no plain sum
@@ -304,6 +310,7 @@ def main() -> None:
         }
         RECORD.write_text(json.dumps(short, indent=1) + "\n")
         PAGE.write_text(page(entries))
+
 
 if __name__ == "__main__":
     main()

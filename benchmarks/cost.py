@@ -32,7 +32,7 @@ from alchemlip import (
     relax,
     scan,
 )
-from alchemlip.threads import quiet_blas_threads
+from alchemlip.potential.threads import quiet_blas_threads
 from environment import as_markdown, describe
 
 HERE = Path(__file__).parent

@@ -22,13 +22,13 @@ import torch
 from ase import Atoms
 
 from alchemlip import load_potential
-from alchemlip.compositions import with_flat_composition
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.switching import generator_of
 from alchemlip.freeenergy.trajectory import Recording, Segment, run_trajectory
 from alchemlip.freeenergy.transmutation import switched_calculator, transmutation
-from alchemlip.runs import RunRecord
-from alchemlip.structure_files import read_structure
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.structure_files import read_structure
+from alchemlip.records.runs import RunRecord
 from environment import describe
 
 HERE = Path(__file__).parent

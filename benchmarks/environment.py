@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from alchemlip.machine import processor_name
-from alchemlip.results import versions
+from alchemlip.records.machine import processor_name
+from alchemlip.records.results import versions
 
 
 def describe() -> dict[str, str]:

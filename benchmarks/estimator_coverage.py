@@ -15,7 +15,7 @@ import numpy as np
 from ase.units import kB
 
 from alchemlip.freeenergy.estimators import estimate_from_work
-from alchemlip.results import write_table
+from alchemlip.records.results import write_table
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -30,7 +30,7 @@ from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture
 from alchemlip.backends.mace import MACEBackend
-from alchemlip.neighbours import NeighbourList
+from alchemlip.potential.neighbours import NeighbourList
 from environment import as_markdown, describe
 from pages import table
 

@@ -26,7 +26,7 @@ from ase.units import fs
 from sevenn.torchsim import SevenNetModel
 
 from alchemlip import AlchemicalCalculator, Mixture, load_potential
-from alchemlip.torch_sim import AlchemicalModel
+from alchemlip.batching.torch_sim import AlchemicalModel
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -19,13 +19,13 @@ from ase.io import read
 from scipy.optimize import minimize
 
 from alchemlip import AlchemicalPotential, Mixture, RelaxationSettings, load_potential, relax
-from alchemlip.composition_constraints import CompositionConstraints
-from alchemlip.design import DesignResult, Goal, design, with_flat_composition
-from alchemlip.design_check import check_design
-from alchemlip.design_map import property_map
-from alchemlip.design_plots import plot_design, plot_map
-from alchemlip.properties import lattice_parameter, pressure, stress
-from alchemlip.response import response
+from alchemlip.crystal.properties import lattice_parameter, pressure, stress
+from alchemlip.crystal.response import response
+from alchemlip.design.check import check_design
+from alchemlip.design.constraints import CompositionConstraints
+from alchemlip.design.design import DesignResult, Goal, design, with_flat_composition
+from alchemlip.design.map import property_map
+from alchemlip.design.plots import plot_design, plot_map
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -20,10 +20,10 @@ from ase.io import read
 from matplotlib.figure import Figure
 
 from alchemlip import Mixture, RelaxationSettings, scan
-from alchemlip.ensemble import load_potentials
+from alchemlip.crystal.scanning import scan_inputs
 from alchemlip.plotting import INK, plot_scan
-from alchemlip.results import ResultFolder
-from alchemlip.scanning import scan_inputs
+from alchemlip.potential.ensemble import load_potentials
+from alchemlip.records.results import ResultFolder
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -18,7 +18,7 @@ from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, Mixture, load_potential, read_structure
 from alchemlip.disorder.explicit import mean_and_error, random_supercell
-from alchemlip.split_sites import exclusive_pairs
+from alchemlip.mixture.split_sites import exclusive_pairs
 from environment import as_markdown, describe
 from pages import fill, table
 

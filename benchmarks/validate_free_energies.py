@@ -35,11 +35,11 @@ from alchemlip.freeenergy.harmonic import (
 from alchemlip.freeenergy.plotting import plot_switching
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
+from alchemlip.mixture.structure_files import read_structure
 from alchemlip.plotting import LINE, clean
 from alchemlip.plotting import WARM as WARM_COLOUR
-from alchemlip.potential import AlchemicalPotential
-from alchemlip.runs import RunRecord
-from alchemlip.structure_files import read_structure
+from alchemlip.potential.potential import AlchemicalPotential
+from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
 from pages import fill, table
 

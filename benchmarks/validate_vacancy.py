@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from alchemlip import Mixture, RelaxationSettings, load_potential, relax
-from alchemlip.calculator import AlchemicalCalculator
 from alchemlip.freeenergy.chemical_potential import ChemicalPotential
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
@@ -34,9 +33,10 @@ from alchemlip.freeenergy.vacancy_crystals import (
     static_formation_energy,
     without_site,
 )
-from alchemlip.potential import AlchemicalPotential
-from alchemlip.runs import RunRecord
-from alchemlip.structure_files import read_structure
+from alchemlip.mixture.structure_files import read_structure
+from alchemlip.potential.calculator import AlchemicalCalculator
+from alchemlip.potential.potential import AlchemicalPotential
+from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
 from pages import fill, table
 from validate_free_energies import RUNS, recorded, report

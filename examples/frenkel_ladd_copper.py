@@ -35,8 +35,8 @@ from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
 from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
 from alchemlip.freeenergy.switching import SwitchingSettings
-from alchemlip.results import fingerprint
-from alchemlip.runs import RunRecord
+from alchemlip.records.results import fingerprint
+from alchemlip.records.runs import RunRecord
 
 CALPHY = {
     "volume_A3_per_atom": 12.10123,

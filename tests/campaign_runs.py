@@ -16,7 +16,7 @@ from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.cli import app
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 from pair_models import pair_potential, spring_potential
 
 VACANCIES = """\

@@ -14,7 +14,7 @@ from ase.data import covalent_radii
 from ase.io import read
 
 from alchemlip import Mixture
-from alchemlip.mixture import Correlation
+from alchemlip.mixture.mixture import Correlation
 
 STRUCTURES = Path(__file__).parent.parent / "examples" / "structures"
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from alchemlip import Mixture
-from alchemlip.evaluation import Evaluation
+from alchemlip.potential.evaluation import Evaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from alchemlip import AlchemicalPotential
 from alchemlip.backends import ModelCard
-from alchemlip.graph import Graph
-from alchemlip.messages import Form
+from alchemlip.potential.graph import Graph
+from alchemlip.potential.messages import Form
 
 Pair = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Energy (E,) in eV of receiver number (E,), sender number (E,) and edge vector (E, 3)."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip import InputError
-from alchemlip.runs import Frame, RunRecord, Sample
+from alchemlip.records.runs import Frame, RunRecord, Sample
 
 COMMAND, INPUTS = "switch", {"temperature_K": 300.0, "steps": [1, 2]}
 INTERVAL = 10

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase.units import kB
 
-from alchemlip.runs import RunRecord, Sample
+from alchemlip.records.runs import RunRecord, Sample
 
 TEMPERATURE = 400.0
 KT = kB * TEMPERATURE

@@ -19,10 +19,10 @@ from alchemlip import InputError, Mixture, write_structure
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.failures import sentence_of
 from alchemlip.files import is_partial, parse_json, replacing, write_atomically
-from alchemlip.results import ResultFolder, read_record
-from alchemlip.runs import RunRecord
-from alchemlip.serialization import unpack
-from alchemlip.step_log import StepLog
+from alchemlip.records.results import ResultFolder, read_record
+from alchemlip.records.runs import RunRecord
+from alchemlip.records.serialization import unpack
+from alchemlip.records.step_log import StepLog
 from recorded_runs import switching_record
 from test_cli import SALT, Cli, assert_one_sentence, cli, files  # noqa: F401
 
@@ -55,7 +55,7 @@ def test_refusals_of_the_system(
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number), "f")
 
-    monkeypatch.setattr("alchemlip.results.ResultFolder.finish", refuse)
+    monkeypatch.setattr("alchemlip.records.results.ResultFolder.finish", refuse)
     outcome = cli("energy", *SALT)
     assert outcome.err.startswith(f"Error: {words}")
     assert_one_sentence(outcome, "")
@@ -242,7 +242,7 @@ def test_damaged_starts_and_notes(tmp_path: Path, column: str, value: str) -> No
     [DEEP, b'{"a": {"$array": ["<f8", [1e99], "C"]}}', b'{"a": {"$array": 7}}', b"{", b"\xff"],
 )
 def test_a_damaged_state_with_its_checksum(text: bytes) -> None:
-    from alchemlip.serialization import _checksum
+    from alchemlip.records.serialization import _checksum
 
     data = len(text).to_bytes(8, "little") + text
     with pytest.raises(ValueError, match=r".+"):

@@ -12,8 +12,16 @@ import torch
 from ase.build import bulk
 
 from alchemlip import InputError, Mixture
+from alchemlip.backends.memory import (
+    CHGNET,
+    MACE_SMALL,
+    MODELS,
+    SEVENNET,
+    PassMemory,
+    check_memory,
+    size_of,
+)
 from alchemlip.failures import TOO_LITTLE_MEMORY, is_out_of_memory
-from alchemlip.memory import CHGNET, MACE_SMALL, MODELS, SEVENNET, PassMemory, check_memory, size_of
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
 GB = 1e9
@@ -21,7 +29,7 @@ GB = 1e9
 
 @pytest.fixture
 def twenty_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemlip.memory.free_memory", lambda _: ("memory", 20 * GB))
+    monkeypatch.setattr("alchemlip.backends.memory.free_memory", lambda _: ("memory", 20 * GB))
 
 
 @pytest.mark.usefixtures("twenty_gigabytes")
@@ -54,7 +62,7 @@ def test_55296_sites_are_refused_at_once(
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("loaded before its size was checked")
 
-    monkeypatch.setattr("alchemlip.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
     before = files(tmp_path)
     begun = time.process_time()
     outcome = cli(*line.split())
@@ -150,7 +158,7 @@ def test_out_of_memory_on_a_cpu(
     def exhaust(*_: Any, **__: Any) -> None:
         raise error.value
 
-    monkeypatch.setattr("alchemlip.potential.AlchemicalPotential.evaluate", exhaust)
+    monkeypatch.setattr("alchemlip.potential.potential.AlchemicalPotential.evaluate", exhaust)
     outcome = cli("energy", "salt.cif")
     assert outcome.err == f"Error: {TOO_LITTLE_MEMORY}\n"
     assert outcome.code == 2

@@ -13,7 +13,7 @@ from alchemlip import InputError
 from alchemlip.campaigns.commands import calculations, settings_of
 from alchemlip.campaigns.description import read_campaign
 from alchemlip.campaigns.folder import CampaignFolder
-from alchemlip.yaml_files import read_yaml
+from alchemlip.campaigns.yaml_files import read_yaml
 from test_cli import Cli, assert_one_sentence, cli, files, result  # noqa: F401
 
 BOMB = "a: &a [x, x]\n" + "".join(

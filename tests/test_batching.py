@@ -25,10 +25,10 @@ from ase.optimize import FIRE
 from ase.parallel import DummyMPI, world
 
 from alchemlip import AlchemicalCalculator, AlchemicalPotential, Mixture, load_potential
-from alchemlip.batch_memory import PassSize
-from alchemlip.batching import BatchEndedError, BatchExecutor, run_together
+from alchemlip.batching.executor import BatchEndedError, BatchExecutor, run_together
+from alchemlip.batching.memory import PassSize
+from alchemlip.crystal.relaxation import relax
 from alchemlip.errors import InputError
-from alchemlip.relaxation import relax
 from pair_models import pair_potential, spring_potential
 
 
@@ -394,7 +394,7 @@ class TestPassSize:
         assert size.in_passes(mixtures, one_pass) == list(range(20))
         assert seen[0] == (0, 1)
         per_structure = size._bytes_per_node * len(mixtures[0].nodes.site)
-        monkeypatch.setattr("alchemlip.batch_memory.CPU_BYTES", 6.5 * per_structure)
+        monkeypatch.setattr("alchemlip.batching.memory.CPU_BYTES", 6.5 * per_structure)
         seen.clear()
         assert size.in_passes(mixtures, one_pass) == list(range(20))
         assert max(last - first for first, last in seen) == 5  # 5 x 1.2 fits into 6.5
@@ -427,7 +427,7 @@ def test_free_energies_together(tmp_path: Path) -> None:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.hamiltonian import AlchemicalTerm, CoupledCalculator
     from alchemlip.freeenergy.switching import SwitchingSettings, run_switching
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
     potential = spring_potential(3.7, (29, 47), 1.0, {29: 1.5, 47: 1.0})
     copper = Atoms("Cu", cell=[3.0] * 3, pbc=True).repeat(2)

@@ -29,7 +29,7 @@ from alchemlip import (
     InputError,
     Mixture,
 )
-from alchemlip.calculator import evaluate_together
+from alchemlip.potential.calculator import evaluate_together
 from crystals import deformed, example
 
 SPEC = {"Na": {"Na": 0.4, "K": 0.6}}

@@ -35,9 +35,9 @@ from alchemlip.campaigns.table import collected, flat, run_state
 from alchemlip.campaigns.worker import Job, Outcome, perform, run_calculation
 from alchemlip.cli import app
 from alchemlip.errors import InputError
-from alchemlip.potential import keeping_potentials, load_potential
-from alchemlip.results import lock_folder
-from alchemlip.runs import RunRecord
+from alchemlip.potential.potential import keeping_potentials, load_potential
+from alchemlip.records.results import lock_folder
+from alchemlip.records.runs import RunRecord
 from campaign_runs import VACANCIES, cheap_runs
 from pair_models import pair_potential, spring_potential
 

@@ -27,7 +27,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.table import collected
 from alchemlip.campaigns.worker import end_batches
 from alchemlip.errors import InputError
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from campaign_runs import VACANCIES, cheap_runs, cli, runs_of
 from pair_models import pair_potential
 

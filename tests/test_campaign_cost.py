@@ -20,7 +20,7 @@ from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done
 from alchemlip.campaigns.table import run_state
 from alchemlip.campaigns.worker import run_calculation
-from alchemlip.results import POINTS
+from alchemlip.records.results import POINTS
 from campaign_runs import cheap_runs, cli, runs_of
 from pair_models import pair_potential
 

@@ -24,7 +24,7 @@ from alchemlip.campaigns.expansion import CampaignRun, expand
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.worker import Job, Outcome
 from alchemlip.errors import InputError
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from pair_models import spring_potential
 
 pytest.importorskip("distributed")

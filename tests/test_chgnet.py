@@ -12,7 +12,7 @@ pytest.importorskip("chgnet")
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, load_potential
 from alchemlip.backends import chgnet
-from alchemlip.triplets import bonds
+from alchemlip.potential.triplets import bonds
 from conftest import chgnet as chgnet_case
 from conftest import loaded
 from crystals import CRYSTALS, deformed

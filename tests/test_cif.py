@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alchemlip import InputError, Mixture, read_structure, write_structure
-from alchemlip.cif.reading import read_cif
-from alchemlip.species import species_mass, species_number
-from alchemlip.structure_files import read_with_notes
+from alchemlip.mixture.cif.reading import read_cif
+from alchemlip.mixture.species import species_mass, species_number
+from alchemlip.mixture.structure_files import read_with_notes
 
 FILES = Path(__file__).parent / "data" / "cif"
 D_MASS, T_MASS = 2.014102, 3.016049  # AME2020
@@ -360,7 +360,7 @@ def test_near_pairs_against_vesin(pbc: tuple[bool, bool, bool]) -> None:
     """In a skewed cell, smaller and larger than the distance, with points outside of it."""
     from vesin import NeighborList
 
-    from alchemlip.near_pairs import pairs_within
+    from alchemlip.mixture.near_pairs import pairs_within
 
     rng = np.random.default_rng(3)
     cell = np.array([[4.0, 0.2, 0], [2.5, 3.1, 0], [-1.0, 0.4, 2.9]])

@@ -94,7 +94,7 @@ def cli(
     potential: AlchemicalPotential,
 ) -> Cli:
     """Run a command in a folder of its own; the default potential is loaded once for all."""
-    from alchemlip.potential import load_potential
+    from alchemlip.potential.potential import load_potential
 
     def load(name: str, **options: Any) -> AlchemicalPotential:
         default = {"device": "auto", "dtype": "float64", "modal": None, "trust": False}
@@ -105,7 +105,7 @@ def cli(
             return potential
         return load_potential(name, **options)
 
-    monkeypatch.setattr("alchemlip.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     write_structures(tmp_path)
@@ -524,7 +524,7 @@ def test_a_finished_scan_is_not_repeated(cli: Cli, monkeypatch: pytest.MonkeyPat
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("a finished point is relaxed again")
 
-    monkeypatch.setattr("alchemlip.scanning.relax_many", never)
+    monkeypatch.setattr("alchemlip.crystal.scanning.relax_many", never)
     outcome = cli(*SCAN)
     assert outcome.code == 0
     assert "Finished before" in outcome.out
@@ -560,7 +560,7 @@ def test_interrupted_by_hand(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("alchemlip.scanning.relax_many", interrupt)
+        patch.setattr("alchemlip.crystal.scanning.relax_many", interrupt)
         outcome = cli(*SCAN)
     assert (outcome.code, outcome.err) == (130, INTERRUPTED + "\n")
     assert result("scan-salt")["status"] == "interrupted"

@@ -14,7 +14,7 @@ import torch
 from alchemlip import AlchemicalPotential
 from alchemlip.calculations import Transmute
 from alchemlip.freeenergy.overlap import overlap_warning
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result, write_structures  # noqa: F401
 
 SHORT = ("-T", "300", "--timestep", "2", "--equilibrate", "0.006", "--repeats", "2")

@@ -25,13 +25,13 @@ from alchemlip import (
     relax,
     scan,
 )
+from alchemlip.crystal.properties import lattice_parameter
+from alchemlip.crystal.response import response
 from alchemlip.disorder.explicit import random_supercell
 from alchemlip.disorder.local_relaxation import local_relaxation
 from alchemlip.freeenergy.dynamics import DynamicsSettings, check_ensemble
 from alchemlip.freeenergy.vacancy_crystals import without_site
-from alchemlip.properties import lattice_parameter
-from alchemlip.response import response
-from alchemlip.structure_files import write_structure
+from alchemlip.mixture.structure_files import write_structure
 from pair_models import PairBackend
 
 SPEC = {"Na": {"Na": 0.5, "K": 0.5}}

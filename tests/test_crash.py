@@ -16,7 +16,7 @@ from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator, SpringTerm
 from alchemlip.freeenergy.switching import SwitchingSettings, run_switching
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 
 KILLS = 20
 MOTION = DynamicsSettings(temperature_K=300.0, timestep_fs=4.0, cell="volume")
@@ -111,7 +111,7 @@ def test_a_full_disk_in_the_middle_of_a_run(tmp_path: Path) -> None:
 
 def limited(patch: pytest.MonkeyPatch, pages: int) -> None:
     """Let SQLite find the disk full when a record has so many pages."""
-    from alchemlip import run_database
+    from alchemlip.records import run_database
 
     opened = run_database.open_to_write
 

@@ -10,7 +10,7 @@ from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
 from alchemlip import AlchemicalPotential, Mixture
-from alchemlip.mixture import Correlation
+from alchemlip.mixture.mixture import Correlation
 from conftest import POTENTIALS, PotentialCase, loaded
 from crystals import Crystal, deformed, example
 from test_invariants import assert_equal, every_correlation, every_crystal

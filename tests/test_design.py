@@ -9,12 +9,12 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
-from alchemlip.composition_constraints import CompositionConstraints
-from alchemlip.design import Goal, design
-from alchemlip.design_check import rounded
-from alchemlip.design_map import pareto_front, property_map
-from alchemlip.design_plots import plot_map
-from alchemlip.properties import energy, lattice_parameter, property_of
+from alchemlip.crystal.properties import energy, lattice_parameter, property_of
+from alchemlip.design.check import rounded
+from alchemlip.design.constraints import CompositionConstraints
+from alchemlip.design.design import Goal, design
+from alchemlip.design.map import pareto_front, property_map
+from alchemlip.design.plots import plot_map
 from crystals import example
 
 A = lattice_parameter("a")

@@ -12,8 +12,8 @@ from ase.build import bulk
 from ase.units import kB
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings
+from alchemlip.crystal.scanning import composition_grid
 from alchemlip.disorder.study import disorder_settings, study_disorder
-from alchemlip.scanning import composition_grid
 from pair_models import pair_potential, spring_potential
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
 

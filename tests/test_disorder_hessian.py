@@ -11,8 +11,8 @@ from ase.build import bulk
 from alchemlip import AlchemicalPotential, InputError, Mixture
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian
 from alchemlip.disorder.site_symmetry import site_symmetry
-from alchemlip.graph import Graph
-from alchemlip.messages import Form
+from alchemlip.potential.graph import Graph
+from alchemlip.potential.messages import Form
 from conftest import PotentialCase
 from crystals import deformed, example
 from pair_models import PairBackend, pair_potential

@@ -12,6 +12,7 @@ from ase.units import GPa, kB
 from torch import Tensor
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
+from alchemlip.crystal.scanning import composition_grid
 from alchemlip.disorder.conclusions import vibrational_results
 from alchemlip.disorder.quasiharmonic import (
     QuasiHarmonicCrystal,
@@ -21,7 +22,6 @@ from alchemlip.disorder.quasiharmonic import (
 from alchemlip.disorder.study import disorder_settings, study_disorder
 from alchemlip.freeenergy.einstein import HBAR
 from alchemlip.freeenergy.harmonic import mixture_force_constants, mode_frequencies
-from alchemlip.scanning import composition_grid
 from pair_models import PairBackend
 from test_cli import Cli, assert_one_sentence, cli  # noqa: F401
 

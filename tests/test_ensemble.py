@@ -13,7 +13,7 @@ pytest.importorskip("chgnet")
 
 from alchemlip import AlchemicalCalculator, InputError, Mixture, relax, scan
 from alchemlip.cli import main
-from alchemlip.ensemble import EnsemblePotential, load_potentials
+from alchemlip.potential.ensemble import EnsemblePotential, load_potentials
 from conftest import CHGNET, SEVENNET, loaded
 from crystals import CRYSTALS, STRUCTURES, example
 from test_derivatives import central

@@ -14,6 +14,10 @@ from ase.units import GPa, kB
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax, scan
 from alchemlip.cli import main
+from alchemlip.crystal.enthalpy import FORMULA, named
+from alchemlip.crystal.properties import mixing_free_energy
+from alchemlip.crystal.response import property_values, response
+from alchemlip.crystal.scanning import composition_grid
 from alchemlip.disorder.equation_of_state import equation_of_state
 from alchemlip.disorder.explicit import explicit_supercells
 from alchemlip.disorder.hessian import occupancy_hessian
@@ -22,12 +26,8 @@ from alchemlip.disorder.mixing import BinaryMixing, fit_mixing
 from alchemlip.disorder.ordered_structures import with_site_classes
 from alchemlip.disorder.size_effect import size_effect
 from alchemlip.disorder.study import disorder_settings, study_disorder
-from alchemlip.enthalpy import FORMULA, named
 from alchemlip.freeenergy.analysis import check_one_pressure
 from alchemlip.freeenergy.vacancy_crystals import static_formation_energy, without_site
-from alchemlip.properties import mixing_free_energy
-from alchemlip.response import property_values, response
-from alchemlip.scanning import composition_grid
 from pair_models import sphere_potential
 
 SPHERES = sphere_potential()
@@ -215,7 +215,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     def load(*_: Any, **__: Any) -> AlchemicalPotential:
         return SPHERES
 
-    monkeypatch.setattr("alchemlip.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     bulk("Cu", "fcc", 3.65).write("cu.cif")

@@ -14,9 +14,9 @@ from ase.build import bulk, molecule
 from scipy.optimize import linprog
 
 from alchemlip import AlchemicalPotential, Evaluation, Group, InputError, Mixture
-from alchemlip.compositions import with_flat_composition
-from alchemlip.exclusive import ExclusivePairs
-from alchemlip.split_sites import describe_pairs, exclusive_pairs, mixture_pairs
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.exclusive import ExclusivePairs
+from alchemlip.mixture.split_sites import describe_pairs, exclusive_pairs, mixture_pairs
 from conftest import PotentialCase
 from test_invariants import assert_equal
 

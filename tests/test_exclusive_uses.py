@@ -21,16 +21,16 @@ from alchemlip import (
     relax,
     write_structure,
 )
-from alchemlip.batching import run_together
-from alchemlip.composition_constraints import CompositionConstraints
+from alchemlip.batching.executor import run_together
+from alchemlip.crystal.properties import lattice_parameter, mixing_free_energy
+from alchemlip.crystal.relaxation import space_group
+from alchemlip.crystal.scanning import scan
+from alchemlip.design.constraints import CompositionConstraints
 from alchemlip.disorder.explicit import random_supercell, sqs_supercell
 from alchemlip.disorder.hessian import occupancy_hessian
 from alchemlip.freeenergy.einstein import ideal_mixing_free_energy
 from alchemlip.freeenergy.vacancy_crystals import without_site
-from alchemlip.properties import lattice_parameter, mixing_free_energy
-from alchemlip.relaxation import space_group
-from alchemlip.scanning import scan
-from alchemlip.split_sites import exclusive_pairs
+from alchemlip.mixture.split_sites import exclusive_pairs
 from crystals import example
 from test_invariants import assert_equal
 from test_response import check_against_relaxations

@@ -17,7 +17,7 @@ from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
 from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings, frenkel_ladd_steps
 from alchemlip.freeenergy.harmonic import harmonic_free_energy, mode_frequencies
 from alchemlip.freeenergy.switching import SwitchingSettings
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from harmonic_models import (
     HarmonicCalculator,
     LennardJonesCalculator,

@@ -10,7 +10,7 @@ import pytest
 from alchemlip.calculations import FrenkelLadd
 from alchemlip.calculations.frenkel_ladd import parse_springs
 from alchemlip.errors import InputError
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from test_cli import Cli, assert_one_sentence, cli, result  # noqa: F401
 
 SHORT = ("--timestep", "2", "--equilibrate", "0.01", "--switch", "0.02", "--springs", "hessian")

@@ -23,7 +23,7 @@ from alchemlip.freeenergy.harmonic import (
     mode_frequencies,
 )
 from alchemlip.freeenergy.switching import SwitchingSettings
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "frenkel_ladd_copper.py"
 

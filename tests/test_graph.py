@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import InputError
-from alchemlip.neighbours import NeighbourList
+from alchemlip.potential.neighbours import NeighbourList
 from crystals import CRYSTALS, deformed, example
 
 CUTOFF = 5.0

@@ -13,7 +13,6 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.calculators.emt import EMT
 
 from alchemlip import AlchemicalPotential, Mixture
-from alchemlip.compositions import with_flat_composition
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.hamiltonian import (
     AlchemicalTerm,
@@ -23,7 +22,8 @@ from alchemlip.freeenergy.hamiltonian import (
     Term,
     TermResult,
 )
-from alchemlip.mixture import Correlation
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.mixture import Correlation
 from crystals import deformed
 from pair_models import pair_potential
 

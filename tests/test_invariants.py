@@ -12,8 +12,8 @@ import pytest
 from ase import Atoms
 
 from alchemlip import AlchemicalPotential, Evaluation, Group, Mixture
-from alchemlip.messages import Form
-from alchemlip.mixture import Correlation
+from alchemlip.mixture.mixture import Correlation
+from alchemlip.potential.messages import Form
 from conftest import PotentialCase
 from crystals import CRYSTALS, Crystal, pure_atoms
 

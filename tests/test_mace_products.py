@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 
 from alchemlip import AlchemicalPotential, Mixture
-from alchemlip.messages import MessageTables
+from alchemlip.potential.messages import MessageTables
 from crystals import CRYSTALS
 
 pytest.importorskip("mace")

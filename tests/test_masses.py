@@ -31,7 +31,7 @@ from alchemlip.freeenergy.transmutation import (
 from alchemlip.freeenergy.transmutation_windows import transmute_windows
 from alchemlip.freeenergy.vacancy import vacancy_path
 from alchemlip.freeenergy.windows import WindowSettings
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from harmonic_models import HarmonicCalculator, einstein_matrix, spring_network
 from pair_models import PairBackend
 

@@ -164,7 +164,7 @@ def test_a_disk_that_is_full_or_closed(
         raise OSError(number, os.strerror(number), "points.jsonl")
 
     with monkeypatch.context() as full:
-        full.setattr("alchemlip.results.ResultFolder.append_point", fail)
+        full.setattr("alchemlip.records.results.ResultFolder.append_point", fail)
         outcome = cli(*SCAN)
     assert outcome.code == 2
     assert "Traceback" not in outcome.err
@@ -181,7 +181,7 @@ def test_too_little_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  
         def fail(*_: Any, error: Exception = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr("alchemlip.structure_files.read_with_notes", fail)
+        monkeypatch.setattr("alchemlip.mixture.structure_files.read_with_notes", fail)
         assert_one_sentence(cli("energy", "salt.cif"), "too little memory: take a smaller cell")
 
 
@@ -191,13 +191,13 @@ def test_other_errors_are_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("alchemlip.structure_files.read_with_notes", fail)
+    monkeypatch.setattr("alchemlip.mixture.structure_files.read_with_notes", fail)
     with pytest.raises(RuntimeError, match="a fault"):
         cli("energy", "salt.cif")
 
 
 def test_ctrl_c_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    from alchemlip.results import ResultFolder
+    from alchemlip.records.results import ResultFolder
 
     append = ResultFolder.append_point
 

@@ -27,9 +27,9 @@ from pymatgen.core import (
 )
 
 from alchemlip import Group, InputError, Mixture, read_structure, write_structure
-from alchemlip.nodes import PURE
-from alchemlip.species import VACANCY, check_weights, species_number, species_symbol
-from alchemlip.structure_files import can_be_cif, write_point_cifs
+from alchemlip.mixture.nodes import PURE
+from alchemlip.mixture.species import VACANCY, check_weights, species_number, species_symbol
+from alchemlip.mixture.structure_files import can_be_cif, write_point_cifs
 from crystals import example
 
 # ---------------------------------------------------------------------- random mixtures

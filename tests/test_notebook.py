@@ -8,10 +8,10 @@ import numpy as np
 from ase.build import bulk
 
 from alchemlip import Mixture
+from alchemlip.crystal.relaxation import relax
+from alchemlip.crystal.scanning import scan
 from alchemlip.freeenergy.estimators import estimate_from_work
 from alchemlip.notebook import html_table
-from alchemlip.relaxation import relax
-from alchemlip.scanning import scan
 from pair_models import pair_potential
 
 

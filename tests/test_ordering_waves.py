@@ -28,7 +28,7 @@ from alchemlip.disorder.pair_interactions import (
 )
 from alchemlip.disorder.size_effect import separation_eigenvalue
 from alchemlip.errors import InputError
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.mixture import Mixture
 from exchange_models import PairModel, alloy, exchange
 
 J = 0.05

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from alchemlip import Mixture
-from alchemlip.plausibility import closest_contact, distance_warnings, spread_warnings
+from alchemlip.crystal.plausibility import closest_contact, distance_warnings, spread_warnings
 from crystals import CRYSTALS, STRUCTURES, Crystal, example
 
 

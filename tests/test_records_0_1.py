@@ -17,7 +17,7 @@ import pytest
 
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.table import run_state
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from conftest import installed
 from test_cli import Cli, assert_one_sentence, cli, files, one_thread, result  # noqa: F401
 

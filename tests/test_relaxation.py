@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.units import GPa
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, relax, relax_many
-from alchemlip.relaxation import space_group
+from alchemlip.crystal.relaxation import space_group
 from crystals import deformed, example
 
 SPEC = {"Na": {"Na": 0.5, "K": 0.5}}

@@ -11,14 +11,14 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
-from alchemlip.properties import (
+from alchemlip.crystal.properties import (
     Property,
     lattice_parameter,
     mixing_free_energy,
     property_of,
     stress,
 )
-from alchemlip.response import Response, property_values, response
+from alchemlip.crystal.response import Response, property_values, response
 from conftest import POTENTIALS, loaded
 from crystals import example
 from pair_models import sphere_potential

@@ -13,9 +13,9 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, scan
+from alchemlip.crystal.scanning import ScanPoint
 from alchemlip.files import write_atomically
-from alchemlip.results import ResultFolder
-from alchemlip.scanning import ScanPoint
+from alchemlip.records.results import ResultFolder
 
 INPUTS = {"x": 1, "list": (1, 2)}
 
@@ -64,7 +64,7 @@ def test_continuing_keeps_where_it_began(tmp_path: Path) -> None:
 def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
     """While one works, another is told; when it is killed, the folder is free."""
     code = (
-        "import sys, time; from alchemlip.results import ResultFolder;"
+        "import sys, time; from alchemlip.records.results import ResultFolder;"
         "f = ResultFolder(sys.argv[1], 'scan', {'x': 1}); print('ready', flush=True);"
         "time.sleep(60)"
     )
@@ -108,7 +108,7 @@ def test_points_are_on_the_disk_one_by_one(potential: AlchemicalPotential, tmp_p
 
 def test_fidelities_do_not_share_a_folder(tmp_path: Path) -> None:
     """Two fidelities of one checkpoint are two potentials."""
-    from alchemlip.report import describe_potential
+    from alchemlip.crystal.report import describe_potential
     from conftest import SEVENNET, loaded
 
     case = next(case for case in SEVENNET if case.name == "sevennet-mf-0")
@@ -137,7 +137,7 @@ def test_a_full_disk_does_not_hide_why_a_run_failed(
         raise OSError(28, "No space left on device")
 
     folder = ResultFolder(tmp_path, "scan", INPUTS)
-    monkeypatch.setattr("alchemlip.results.write_atomically", full)
+    monkeypatch.setattr("alchemlip.records.results.write_atomically", full)
     with pytest.raises(RuntimeError, match="too hot"), folder.noting_failure():
         raise RuntimeError("too hot")
     monkeypatch.undo()

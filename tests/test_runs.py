@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from alchemlip import InputError
-from alchemlip.runs import RECORD, Frame, RunRecord, Sample
-from alchemlip.serialization import pack, unpack
+from alchemlip.records.runs import RECORD, Frame, RunRecord, Sample
+from alchemlip.records.serialization import pack, unpack
 from record_writers import COMMAND, INPUTS, INTERVAL, SEGMENTS, Walk
 
 WRITER = Path(__file__).with_name("record_writers.py")

@@ -29,8 +29,8 @@ from alchemlip import (
     composition_grid,
     scan,
 )
+from alchemlip.crystal.scanning import ScanPoint
 from alchemlip.plotting import lattice_parameters, plot_scan
-from alchemlip.scanning import ScanPoint
 
 LOOSE = RelaxationSettings(fmax=0.1, smax=1.0)
 QUICK = RelaxationSettings(max_steps=1)
@@ -298,7 +298,7 @@ def test_a_finished_scan_is_read_and_not_run(
     potential: AlchemicalPotential, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in finished.iterdir() if path.is_file()}
-    monkeypatch.setattr("alchemlip.scanning.relax_many", lambda *_, **__: fail())
+    monkeypatch.setattr("alchemlip.crystal.scanning.relax_many", lambda *_, **__: fail())
     points = scan(CU_AU, potential, points=3, folder=finished, settings=QUICK)
     assert {path: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
     record = json.loads((finished / "result.json").read_text())

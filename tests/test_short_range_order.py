@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, Group, InputError, Mixture
-from alchemlip.short_range_order import ShortRangeOrder
+from alchemlip.mixture.short_range_order import ShortRangeOrder
 from conftest import PotentialCase
 from crystals import CRYSTALS, Crystal, pure_atoms
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from alchemlip.errors import InputError
-from alchemlip.species import (
+from alchemlip.mixture.species import (
     VACANCY,
     check_weights,
     format_composition,

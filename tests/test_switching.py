@@ -28,7 +28,7 @@ from alchemlip.freeenergy.transmutation import (
     switched_calculator,
     transmutation,
 )
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 from conftest import CHGNET, SEVENNET, loaded, reference_calculator
 
 HOT = DynamicsSettings(temperature_K=300.0, timestep_fs=4.0, thermostat_fs=50.0)

@@ -12,8 +12,8 @@ from alchemlip import AlchemicalPotential, Mixture
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import TransmutationPath, transmute
-from alchemlip.groups import Group
-from alchemlip.runs import RunRecord
+from alchemlip.mixture.groups import Group
+from alchemlip.records.runs import RunRecord
 from conftest import PotentialCase
 
 

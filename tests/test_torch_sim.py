@@ -12,8 +12,8 @@ from ase.build import bulk, molecule
 ts = pytest.importorskip("torch_sim")
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, relax_many  # noqa: E402, I001
-from alchemlip.ensemble import EnsemblePotential  # noqa: E402
-from alchemlip.torch_sim import AlchemicalModel  # noqa: E402
+from alchemlip.potential.ensemble import EnsemblePotential  # noqa: E402
+from alchemlip.batching.torch_sim import AlchemicalModel  # noqa: E402
 from conftest import POTENTIALS, loaded, reference_calculator  # noqa: E402
 from crystals import CRYSTALS, deformed, example  # noqa: E402
 from torch_sim.models.interface import validate_model_outputs  # noqa: E402

@@ -14,8 +14,8 @@ from ase.md.verlet import VelocityVerlet
 from typer.testing import CliRunner
 
 from alchemlip import AlchemicalPotential, Mixture
-from alchemlip.calculator import AlchemicalCalculator
 from alchemlip.cli import app
+from alchemlip.crystal.relaxation import RelaxationSettings
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.chemical_potential import (
     ChemicalPotential,
@@ -48,8 +48,8 @@ from alchemlip.freeenergy.vacancy_crystals import (
     static_formation_energy,
     without_site,
 )
-from alchemlip.relaxation import RelaxationSettings
-from alchemlip.runs import RunRecord
+from alchemlip.potential.calculator import AlchemicalCalculator
+from alchemlip.records.runs import RunRecord
 from pair_models import spring_potential
 
 A = 3.0

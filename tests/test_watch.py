@@ -16,9 +16,9 @@ import pytest
 
 from alchemlip.campaigns.progress import Progress, progress_of
 from alchemlip.cli.watch import Speed, duration
-from alchemlip.results import ResultFolder
-from alchemlip.step_log import STEPS, StepLog, read_lines
-from alchemlip.watching import Snapshot, Watch
+from alchemlip.records.results import ResultFolder
+from alchemlip.records.step_log import STEPS, StepLog, read_lines
+from alchemlip.reporting.watching import Snapshot, Watch
 from report_runs import switching_run, write_result
 from test_cli import LOOSE, Cli, assert_one_sentence, cli, files, result  # noqa: F401
 

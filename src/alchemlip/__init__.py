@@ -11,36 +11,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemlip.additive import AdditiveCalculator
-    from alchemlip.calculator import AlchemicalCalculator
+    from alchemlip.crystal.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
+    from alchemlip.crystal.scanning import composition_grid, scan
     from alchemlip.errors import InputError
-    from alchemlip.evaluation import Evaluation
-    from alchemlip.groups import Group
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential, load_potential
-    from alchemlip.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
-    from alchemlip.scanning import composition_grid, scan
-    from alchemlip.structure_files import read_structure, write_structure
+    from alchemlip.mixture.groups import Group
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.mixture.structure_files import read_structure, write_structure
+    from alchemlip.potential.additive import AdditiveCalculator
+    from alchemlip.potential.calculator import AlchemicalCalculator
+    from alchemlip.potential.evaluation import Evaluation
+    from alchemlip.potential.potential import AlchemicalPotential, load_potential
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AdditiveCalculator": "additive",
-    "AlchemicalCalculator": "calculator",
-    "AlchemicalPotential": "potential",
-    "Evaluation": "evaluation",
-    "Group": "groups",
+    "AdditiveCalculator": "potential.additive",
+    "AlchemicalCalculator": "potential.calculator",
+    "AlchemicalPotential": "potential.potential",
+    "Evaluation": "potential.evaluation",
+    "Group": "mixture.groups",
     "InputError": "errors",
-    "Mixture": "mixture",
-    "RelaxationResult": "relaxation",
-    "RelaxationSettings": "relaxation",
-    "composition_grid": "scanning",
-    "load_potential": "potential",
-    "read_structure": "structure_files",
-    "relax": "relaxation",
-    "relax_many": "relaxation",
-    "scan": "scanning",
-    "write_structure": "structure_files",
+    "Mixture": "mixture.mixture",
+    "RelaxationResult": "crystal.relaxation",
+    "RelaxationSettings": "crystal.relaxation",
+    "composition_grid": "crystal.scanning",
+    "load_potential": "potential.potential",
+    "read_structure": "mixture.structure_files",
+    "relax": "crystal.relaxation",
+    "relax_many": "crystal.relaxation",
+    "scan": "crystal.scanning",
+    "write_structure": "mixture.structure_files",
 }
 
 __all__ = [

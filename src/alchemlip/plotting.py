@@ -14,9 +14,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alchemlip.enthalpy import found_name, named
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.files import save_figure
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 INK = "#1f2933"
 LINE = "#1b6ca8"
@@ -38,7 +38,7 @@ def plot_scan(
     Args:
         x: (P, K) compositions, K = 2 or 3.
         labels: (K,) names of the components.
-        records: (P,) properties as `alchemlip.report` names them.
+        records: (P,) properties as `alchemlip.crystal.report` names them.
         file: where the picture goes (its ending chooses the format).
         title: above the picture.
         level: of theory of the mixing energy, beside it.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:  # so that names of potentials can be completed without loadin
     import torch
     from torch import Tensor
 
-    from alchemlip.graph import Graph
-    from alchemlip.messages import Form
+    from alchemlip.potential.graph import Graph
+    from alchemlip.potential.messages import Form
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from alchemlip.backends import ModelCard, file_checksum
 from alchemlip.backends.names import CHGNET, missing_package
 from alchemlip.errors import InputError
-from alchemlip.graph import Graph
-from alchemlip.messages import Form
-from alchemlip.triplets import Bonds, bonds
+from alchemlip.potential.graph import Graph
+from alchemlip.potential.messages import Form
+from alchemlip.potential.triplets import Bonds, bonds
 
 REFERENCE = "Deng et al., Nat. Mach. Intell. 5, 1031 (2023)"
 LICENCE = "BSD-3-Clause (with the chgnet wheel)"

@@ -26,8 +26,8 @@ from alchemlip.backends.mace_convolution import (
 from alchemlip.backends.mace_elements import keep_elements
 from alchemlip.backends.mace_files import card, load_model
 from alchemlip.errors import InputError
-from alchemlip.graph import Graph
-from alchemlip.messages import Form, MessageTables
+from alchemlip.potential.graph import Graph
+from alchemlip.potential.messages import Form, MessageTables
 
 LINEAR_BLOCKS = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
 WEIGHTED_BLOCKS = (

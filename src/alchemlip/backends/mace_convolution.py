@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alchemlip.groups import IntArray
-from alchemlip.messages import MessageTables
+from alchemlip.mixture.groups import IntArray
+from alchemlip.potential.messages import MessageTables
 
 FILLING = 0.2
 """A batch may hold so large a part of empty edges before a second one is opened,"""

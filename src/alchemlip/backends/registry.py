@@ -51,7 +51,7 @@ class Entry:
 def known_potentials() -> list[Entry]:
     """Return every potential that alchemlip can load by name."""
     from alchemlip.backends import chgnet, mace_files, sevennet
-    from alchemlip.species import species_symbol
+    from alchemlip.mixture.species import species_symbol
 
     entries = []
     here = sevennet.installed()
@@ -84,7 +84,7 @@ def known_potentials() -> list[Entry]:
 
 def _registered_entry(name: str, items: list[EntryPoint]) -> Entry:
     """Return the line of a potential that another package brings."""
-    from alchemlip.species import species_symbol
+    from alchemlip.mixture.species import species_symbol
 
     package = " and ".join(package_of(item) for item in items)
     try:

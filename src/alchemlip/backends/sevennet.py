@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from alchemlip.backends import ModelCard, file_checksum
 from alchemlip.backends.names import SEVENNET, missing_package
 from alchemlip.errors import InputError
-from alchemlip.graph import Graph
-from alchemlip.messages import Form, MessageTables
+from alchemlip.potential.graph import Graph
+from alchemlip.potential.messages import Form, MessageTables
 
 REFERENCE = "Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
 LICENCE = "MIT (with the sevenn wheel)"

@@ -18,7 +18,7 @@ from alchemlip.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 MOST_TEMPERATURES = 10**5
 
@@ -127,7 +127,7 @@ class Analyze(Calculation):
         """
         import numpy as np
 
-        from alchemlip.runs import RunRecord
+        from alchemlip.records.runs import RunRecord
 
         out = self.folder(folder)
         rng = np.random.default_rng(self.seed)
@@ -175,7 +175,7 @@ class Analyze(Calculation):
         from alchemlip.freeenergy.phase_plots import plot_recorded_windows
         from alchemlip.freeenergy.plotting import plot_switching, plot_switching_times
         from alchemlip.freeenergy.recorded import legs_of
-        from alchemlip.results import write_table
+        from alchemlip.records.results import write_table
 
         runs: list[dict[str, Any]] = []
         rows: list[dict[str, Any]] = []
@@ -223,7 +223,7 @@ class Analyze(Calculation):
         from alchemlip.freeenergy.analysis import check_one_pressure, phase_of
         from alchemlip.freeenergy.comparison import compare_phases
         from alchemlip.freeenergy.phase_plots import plot_compositions, plot_phases
-        from alchemlip.results import write_table
+        from alchemlip.records.results import write_table
 
         phases = [parse_phase(text) for text in self.phases]
         points = [phase_of(name, folders) for name, folders in phases]

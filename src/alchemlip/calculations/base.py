@@ -21,10 +21,10 @@ from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import SettingsField, fields_of
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
-    from alchemlip.relaxation import RelaxationSettings
+    from alchemlip.crystal.relaxation import RelaxationSettings
 
 
 class Progress(Protocol):

@@ -12,7 +12,7 @@ from alchemlip.calculations.base import Calculation, Plan, Progress
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import HIGHEST_TEMPERATURE_K
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder, read_record
+from alchemlip.records.results import ResultFolder, read_record
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.concentration import FormationLine

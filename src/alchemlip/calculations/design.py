@@ -25,14 +25,14 @@ from alchemlip.calculations.parts import (
     WithPotentials,
 )
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
-    from alchemlip.composition_constraints import CompositionConstraints
-    from alchemlip.design import DesignPoint, DesignResult, Goal
-    from alchemlip.ensemble import Potential
-    from alchemlip.mixture import Mixture
-    from alchemlip.relaxation import RelaxationSettings
+    from alchemlip.crystal.relaxation import RelaxationSettings
+    from alchemlip.design.constraints import CompositionConstraints
+    from alchemlip.design.design import DesignPoint, DesignResult, Goal
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.ensemble import Potential
 
 PROPERTIES = (
     "energy, volume, a, b, c, alpha, beta, gamma, pressure, bulk-modulus, stress-xx .., "
@@ -104,8 +104,8 @@ class Design(WithPotentials, Relaxing, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable
-        from alchemlip.design import design_inputs
-        from alchemlip.design_check import rounded
+        from alchemlip.design.check import rounded
+        from alchemlip.design.design import design_inputs
 
         mixture = self.mixture()
         if not mixture.groups:
@@ -125,7 +125,7 @@ class Design(WithPotentials, Relaxing, Correlated):
         refuse_unusable(mixture, potential, relaxing)
 
         def compute(store: ResultFolder, progress: Progress) -> None:
-            from alchemlip.design import design
+            from alchemlip.design.design import design
 
             progress(len(store.points()), None)
 
@@ -182,10 +182,10 @@ class Design(WithPotentials, Relaxing, Correlated):
         store: ResultFolder,
     ) -> None:
         """Write structures, table, pictures and the record."""
-        from alchemlip.design_plots import plot_design, plot_trail
-        from alchemlip.plausibility import mixture_warnings
-        from alchemlip.report import describe_structure
-        from alchemlip.structure_files import write_exact_and_cif
+        from alchemlip.crystal.plausibility import mixture_warnings
+        from alchemlip.crystal.report import describe_structure
+        from alchemlip.design.plots import plot_design, plot_trail
+        from alchemlip.mixture.structure_files import write_exact_and_cif
 
         write_exact_and_cif(result.mixture, store.path, "designed")
         names = [goal.property.name for goal in goals]
@@ -232,8 +232,8 @@ class Design(WithPotentials, Relaxing, Correlated):
         """Return what a supercell with whole atoms has, and write it."""
         import numpy as np
 
-        from alchemlip.design_check import check_design
-        from alchemlip.structure_files import write_exact_and_cif
+        from alchemlip.design.check import check_design
+        from alchemlip.mixture.structure_files import write_exact_and_cif
 
         assert self.supercell is not None
         check = check_design(

@@ -26,14 +26,14 @@ from alchemlip.calculations.parts import (
 )
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
     from alchemlip.calculations.mixtures import Scanned
+    from alchemlip.crystal.relaxation import RelaxationSettings
     from alchemlip.disorder.study import DisorderPoint, DisorderSettings
-    from alchemlip.groups import FloatArray
-    from alchemlip.mixture import Mixture
-    from alchemlip.relaxation import RelaxationSettings
+    from alchemlip.mixture.groups import FloatArray
+    from alchemlip.mixture.mixture import Mixture
 
 
 class Disorder(WithPotential, Relaxing, OfStructure):
@@ -215,7 +215,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
         """Return the grid, or the pure ends and the compositions asked for."""
         import numpy as np
 
-        from alchemlip.scanning import composition_grid
+        from alchemlip.crystal.scanning import composition_grid
 
         if not self.at:
             return composition_grid(n_species, self.points)
@@ -242,9 +242,9 @@ class Disorder(WithPotential, Relaxing, OfStructure):
         store: ResultFolder,
     ) -> None:
         """Write the table, the mixed cells as CIFs, and the record."""
+        from alchemlip.crystal.plausibility import mixture_warnings
         from alchemlip.disorder.conclusions import concluded
-        from alchemlip.plausibility import mixture_warnings
-        from alchemlip.structure_files import write_point_cifs
+        from alchemlip.mixture.structure_files import write_point_cifs
 
         records = [point.record for point in finished]
         results, _ = concluded(x, records, self.temperature, fraction)
@@ -281,7 +281,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
 
 
 def _table_row(record: dict[str, Any]) -> dict[str, Any]:
-    from alchemlip.report import flat_row
+    from alchemlip.crystal.report import flat_row
 
     nested = ("supercell_trials", "quasi_harmonic")
     row = flat_row({key: value for key, value in record.items() if key not in nested})

@@ -22,13 +22,13 @@ from alchemlip.calculations.parts import (
 )
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.dynamics import DynamicsSettings
     from alchemlip.freeenergy.switching import SwitchingSettings
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.runs import RunRecord
+    from alchemlip.potential.potential import AlchemicalPotential
+    from alchemlip.records.runs import RunRecord
 
 DYNAMICS, SAMPLING, RECORDING = "Dynamics", "Sampling", "Record"
 """Panels of the help."""
@@ -198,7 +198,7 @@ class Dynamic(WithPotential, OfStructure):
 
         def compute(store: ResultFolder, progress: Progress) -> None:
             from alchemlip.freeenergy.overlap import overlap_warning
-            from alchemlip.results import finite
+            from alchemlip.records.results import finite
 
             results = _in_record(store, self.command, inputs, noted, work, progress)
             told = overlap_warning(finite(dict(results)))
@@ -212,7 +212,7 @@ class Dynamic(WithPotential, OfStructure):
         Raises:
             InputError: also if there is nothing to resume where that was asked for.
         """
-        from alchemlip.runs import RECORD
+        from alchemlip.records.runs import RECORD
 
         place = self.folder(folder)
         if self.resume and not (place / RECORD).exists():
@@ -257,8 +257,8 @@ class Switching(Dynamic):
 
 def _refuse_lost_samples(place: Path, command: str) -> None:
     """Refuse a finished run whose samples are gone: it would be run again, unasked."""
-    from alchemlip.results import RESULT, read_record
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.results import RESULT, read_record
+    from alchemlip.records.runs import RunRecord
 
     if not (place / RESULT).is_file():
         return
@@ -284,7 +284,7 @@ def _in_record(
 ) -> Mapping[str, Any]:
     """Return the results of a run, which is begun or continued in its record."""
     from alchemlip.freeenergy.planned_steps import planned_steps, steps_done
-    from alchemlip.runs import RECORD, RunRecord
+    from alchemlip.records.runs import RECORD, RunRecord
 
     file = store.path / RECORD
     with closing(RunRecord(file, command, inputs, source, store.command_line)) as record:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.parts import Correlated, Represented, WithPotentials
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 
 class Energy(Represented, WithPotentials, Correlated):
@@ -24,9 +24,9 @@ class Energy(Represented, WithPotentials, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable
-        from alchemlip.plausibility import mixture_warnings, spread_warnings
-        from alchemlip.potential import AlchemicalPotential
-        from alchemlip.report import describe_evaluation, describe_potential
+        from alchemlip.crystal.plausibility import mixture_warnings, spread_warnings
+        from alchemlip.crystal.report import describe_evaluation, describe_potential
+        from alchemlip.potential.potential import AlchemicalPotential
 
         mixture = self.mixture()
         self.refuse_too_large(mixture)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from alchemlip.errors import InputError, Notice
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.mixture import Mixture
 
 AUTO, NONE = "auto", "none"
 
@@ -23,7 +23,12 @@ def with_exclusive_by_options(mixture: Mixture, texts: Sequence[str]) -> Mixture
         InputError: if one cannot be read, or no arrangement obeys.
     """
     from alchemlip.calculations.mixtures import parse_sites
-    from alchemlip.split_sites import PairLike, describe_pairs, exclusive_pairs, mixture_pairs
+    from alchemlip.mixture.split_sites import (
+        PairLike,
+        describe_pairs,
+        exclusive_pairs,
+        mixture_pairs,
+    )
 
     if not texts:
         return mixture

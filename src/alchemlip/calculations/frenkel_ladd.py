@@ -21,7 +21,7 @@ from alchemlip.calculations.parts import Correlated, Representation
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 REFERENCE = "Einstein crystal"
 STIFFEST_eV_PER_A2 = 1e6
@@ -154,11 +154,11 @@ class FrenkelLadd(Switching, Correlated):
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""
-        from alchemlip.calculator import AlchemicalCalculator
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
         from alchemlip.freeenergy.frenkel_ladd_settings import check_frenkel_ladd
         from alchemlip.freeenergy.plotting import plot_switching
-        from alchemlip.report import describe_potential
+        from alchemlip.potential.calculator import AlchemicalCalculator
 
         mixture = self.mixture()
         self.refuse_too_large(mixture, self.supercell())

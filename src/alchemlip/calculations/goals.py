@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
-    from alchemlip.composition_constraints import CompositionConstraints
-    from alchemlip.design import Goal, Kind
-    from alchemlip.mixture import Mixture
+    from alchemlip.design.constraints import CompositionConstraints
+    from alchemlip.design.design import Goal, Kind
+    from alchemlip.mixture.mixture import Mixture
 
 
 def goals_of(
@@ -30,8 +30,8 @@ def goals_of(
     Raises:
         InputError: if a text cannot be read, or the goals contradict each other.
     """
-    from alchemlip.design import Goal, check_goals
-    from alchemlip.properties import property_of
+    from alchemlip.crystal.properties import property_of
+    from alchemlip.design.design import Goal, check_goals
 
     goals = [Goal(property_of(name), "minimise") for name in minimise]
     goals += [Goal(property_of(name), "maximise") for name in maximise]
@@ -69,7 +69,7 @@ def constraints_of(
     Raises:
         InputError: if a text cannot be read.
     """
-    from alchemlip.composition_constraints import CompositionConstraints
+    from alchemlip.design.constraints import CompositionConstraints
 
     constraints = CompositionConstraints(mixture)
     for text in bound:

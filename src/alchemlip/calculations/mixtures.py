@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alchemlip.errors import InputError, StructureWarning
 
 if TYPE_CHECKING:
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def prepare_mixture(
         InputError: if the file or a text cannot be read.
     """
     from alchemlip.calculations.exclusive import with_exclusive_by_options
-    from alchemlip.structure_files import read_with_notes
+    from alchemlip.mixture.structure_files import read_with_notes
 
     mixture, notes = read_with_notes(
         structure, normalise=normalise, block=block, accept_composition=accept_composition
@@ -84,7 +84,7 @@ def mixed_by_options(
         normalise: divide weights by their sum.
         option: what ``mix`` is called on the command line.
     """
-    from alchemlip.species import parse_composition, parse_species
+    from alchemlip.mixture.species import parse_composition, parse_species
 
     named = {}
     for text in groups:

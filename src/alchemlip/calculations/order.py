@@ -26,13 +26,13 @@ from alchemlip.calculations.parts import (
     refuse_pressure,
 )
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
+    from alchemlip.crystal.relaxation import RelaxationSettings
     from alchemlip.disorder.ordering_study import OrderingStudy
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.relaxation import RelaxationSettings
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 class Order(WithPotential, OfStructure):
@@ -88,9 +88,9 @@ class Order(WithPotential, OfStructure):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable
+        from alchemlip.crystal.enthalpy import formulas
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.disorder.patterns import site_counts
-        from alchemlip.enthalpy import formulas
-        from alchemlip.report import describe_potential
 
         mixture = self.mixture()
         if not mixture.pbc.all():
@@ -128,7 +128,7 @@ class Order(WithPotential, OfStructure):
 
     def first_relaxation(self) -> RelaxationSettings | None:
         """Return how the mixed crystal is relaxed."""
-        from alchemlip.relaxation import relaxation_settings
+        from alchemlip.crystal.relaxation import relaxation_settings
 
         if self.no_relax:
             return None
@@ -171,13 +171,13 @@ class Order(WithPotential, OfStructure):
         store: ResultFolder,
         progress: Progress,
     ) -> None:
+        from alchemlip.crystal.plausibility import mixture_warnings
+        from alchemlip.crystal.relaxation import relax
+        from alchemlip.crystal.report import describe_structure
         from alchemlip.disorder.level import level_of_ordering
         from alchemlip.disorder.ordering_plots import plot_ordering
         from alchemlip.disorder.ordering_study import random_enthalpy, study_ordering
-        from alchemlip.plausibility import mixture_warnings
-        from alchemlip.relaxation import relax
-        from alchemlip.report import describe_structure
-        from alchemlip.structure_files import write_exact_and_cif
+        from alchemlip.mixture.structure_files import write_exact_and_cif
 
         chosen = self.first_relaxation()
         converged = True
@@ -240,8 +240,8 @@ class Order(WithPotential, OfStructure):
 
 def _write_files(study: OrderingStudy, results: dict[str, Any], store: ResultFolder) -> None:
     """Write the shells as a table and the ordered structures as CIFs."""
-    from alchemlip.mixture import Mixture
-    from alchemlip.structure_files import file_stem, write_structure
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.mixture.structure_files import file_stem, write_structure
 
     rows = [
         {"pair": pair, **shell}

@@ -13,12 +13,12 @@ from alchemlip.calculations.fields import Option
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
+    from alchemlip.backends.memory import Derivatives
     from alchemlip.calculations.mixtures import Prepared, Scanned
-    from alchemlip.ensemble import Potential
-    from alchemlip.memory import Derivatives
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.relaxation import RelaxationSettings
+    from alchemlip.crystal.relaxation import RelaxationSettings
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.ensemble import Potential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 STRUCTURE, RELAXATION, POTENTIAL = "Structure", "Relaxation", "Potential"
 """Panels of the help."""
@@ -85,7 +85,7 @@ AcceptComposition = Annotated[
 
 
 def _known_cell(value: str) -> str:
-    from alchemlip.relaxation import known_cell_mode
+    from alchemlip.crystal.relaxation import known_cell_mode
 
     return known_cell_mode(value)
 
@@ -285,7 +285,7 @@ class Relaxing(Calculation):
         Args:
             changes: to them.
         """
-        from alchemlip.relaxation import RelaxationSettings, relaxation_settings
+        from alchemlip.crystal.relaxation import RelaxationSettings, relaxation_settings
 
         own = {name: getattr(self, name) for name in Relaxing.model_fields}
         assert set(own) <= set(RelaxationSettings.model_fields)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
-    from alchemlip.ensemble import Potential
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.ensemble import Potential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 def prepare_potential(
@@ -25,7 +25,7 @@ def prepare_potential(
     representation: str,
 ) -> Potential:
     """Load one potential, or an ensemble, for the command line."""
-    from alchemlip.ensemble import load_potentials
+    from alchemlip.potential.ensemble import load_potentials
 
     if len(models) > 1 and (modal or head):
         raise InputError(
@@ -56,7 +56,7 @@ def prepare_single_potential(
     representation: str = "nodes",
 ) -> AlchemicalPotential:
     """Load a potential for a command that takes one."""
-    from alchemlip.ensemble import members_of
+    from alchemlip.potential.ensemble import members_of
 
     return members_of(
         prepare_potential([model], device, dtype, modal, head, trust, representation)
@@ -65,12 +65,12 @@ def prepare_single_potential(
 
 def refuse_unusable(mixture: Mixture, potential: Potential, settings: Any = None) -> None:
     """Refuse, before a folder is made, what the potential cannot evaluate or relax."""
-    from alchemlip.ensemble import members_of
+    from alchemlip.potential.ensemble import members_of
 
     for member in members_of(potential):
         member.graph([mixture])
     if settings is not None:
-        from alchemlip.relaxation import check_settings
+        from alchemlip.crystal.relaxation import check_settings
 
         check_settings(mixture, settings)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.parts import Correlated, Relaxing, Represented, WithPotentials
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 
 class Relax(Represented, WithPotentials, Relaxing, Correlated):
@@ -25,11 +25,11 @@ class Relax(Represented, WithPotentials, Relaxing, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable
-        from alchemlip.plausibility import mixture_warnings
-        from alchemlip.relaxation import relax, space_group
-        from alchemlip.report import describe_potential, describe_relaxation
-        from alchemlip.step_log import STEPS, StepLog
-        from alchemlip.structure_files import write_exact_and_cif
+        from alchemlip.crystal.plausibility import mixture_warnings
+        from alchemlip.crystal.relaxation import relax, space_group
+        from alchemlip.crystal.report import describe_potential, describe_relaxation
+        from alchemlip.mixture.structure_files import write_exact_and_cif
+        from alchemlip.records.step_log import STEPS, StepLog
 
         mixture = self.mixture()
         chosen = self.relaxation()

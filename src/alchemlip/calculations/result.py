@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemlip.results import read_record
+from alchemlip.records.results import read_record
 
 if TYPE_CHECKING:
     import pandas
@@ -89,7 +89,7 @@ class Result:
         """
         import pandas
 
-        from alchemlip.report import flat_row
+        from alchemlip.crystal.report import flat_row
 
         rows = [flat_row(dict(point)) for point in self.points or [self.results]]
         return pandas.DataFrame(rows)

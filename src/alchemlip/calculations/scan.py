@@ -15,12 +15,12 @@ from alchemlip.calculations.parts import (
 )
 from alchemlip.calculations.result import Result
 from alchemlip.errors import InputError
-from alchemlip.results import ResultFolder
+from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
     from alchemlip.calculations.mixtures import Scanned
-    from alchemlip.mixture import Mixture
-    from alchemlip.scanning import ScanPoint
+    from alchemlip.crystal.scanning import ScanPoint
+    from alchemlip.mixture.mixture import Mixture
 
 
 class Scan(Represented, WithPotentials, Relaxing, Correlated):
@@ -38,7 +38,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
     def plan(self) -> Plan:
         """Check everything and load the potential."""
         from alchemlip.calculations.potentials import refuse_unusable
-        from alchemlip.scanning import composition_grid, scan, scan_inputs
+        from alchemlip.crystal.scanning import composition_grid, scan, scan_inputs
 
         mixture, scanned = self._scanned()
         name, species = scanned.group, scanned.species
@@ -79,7 +79,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return what the points take, which start from their neighbours' cells."""
-        from alchemlip.scanning import composition_grid
+        from alchemlip.crystal.scanning import composition_grid
 
         points = len(composition_grid(len(self._scanned()[1].species), self.points))
         low, high = trial.needed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from alchemlip.errors import Notice
 
 if TYPE_CHECKING:
-    from alchemlip.memory import Derivatives
-    from alchemlip.mixture import Mixture
+    from alchemlip.backends.memory import Derivatives
+    from alchemlip.mixture.mixture import Mixture
 
 
 def refuse_too_large(
@@ -33,7 +33,7 @@ def refuse_too_large(
     Raises:
         InputError: with the sizes.
     """
-    from alchemlip.memory import check_memory, size_of
+    from alchemlip.backends.memory import check_memory, size_of
 
     sizes = [
         size_of(mixture, model, dtype, repeats=repeats, derivatives=derivatives, device=device)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from alchemlip.freeenergy.switching import SwitchingSettings
     from alchemlip.freeenergy.transmutation import TransmutationPath
     from alchemlip.freeenergy.windows import WindowSettings
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.runs import RunRecord
+    from alchemlip.potential.potential import AlchemicalPotential
+    from alchemlip.records.runs import RunRecord
 
 To = Annotated[
     list[str],
@@ -107,10 +107,10 @@ class Switched(Switching):
             terms: add the mass term and, if asked for, that of ideal mixing.
             mixing_entropy: whether it is.
         """
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.freeenergy.plotting import plot_switching
         from alchemlip.freeenergy.switching import run_switching
         from alchemlip.freeenergy.transmutation import path_results, switched_calculator
-        from alchemlip.report import describe_potential
 
         dynamics, settings = self.dynamics(), self.switching()
         self.refuse(path, potential)
@@ -150,8 +150,8 @@ class Switched(Switching):
         potential: AlchemicalPotential,
     ) -> dict[str, Any]:
         """Return all that determines a run; the settings of the sampling stand under their name."""
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.freeenergy.transmutation import analytic_terms
-        from alchemlip.report import describe_potential
 
         # What has no value is refused before the run, not after.
         analytic_terms(path, self.temperature, mixing_entropy=mixing_entropy)

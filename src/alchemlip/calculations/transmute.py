@@ -20,7 +20,7 @@ from alchemlip.calculations.switched import Switched
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.windows import WindowSettings
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 
 def _two_ends(value: int) -> int:

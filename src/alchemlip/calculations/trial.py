@@ -17,7 +17,7 @@ def trial_relaxation(calculation: OfStructure) -> TrialRelaxation:
     Raises:
         InputError: from the calculation's settings.
     """
-    from alchemlip.relaxation import relax
+    from alchemlip.crystal.relaxation import relax
 
     assert isinstance(calculation, WithPotential | WithPotentials)
     mixture, _ = calculation.mixture_to_scan()

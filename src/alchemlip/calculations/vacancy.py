@@ -15,11 +15,11 @@ from alchemlip.calculations.parts import Fmax, Smax
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
+    from alchemlip.crystal.relaxation import RelaxationSettings
     from alchemlip.freeenergy.chemical_potential import ChemicalPotential
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.relaxation import RelaxationSettings
-    from alchemlip.runs import RunRecord
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.potential import AlchemicalPotential
+    from alchemlip.records.runs import RunRecord
 
 STATIC_NOTE = "static"
 STATIC_ENTHALPY_NOTE = "static enthalpy"
@@ -112,7 +112,7 @@ class Vacancy(Switching):
 
     def relaxation(self) -> RelaxationSettings | None:
         """Return how both crystals are relaxed; None if they are not."""
-        from alchemlip.relaxation import relaxation_settings
+        from alchemlip.crystal.relaxation import relaxation_settings
 
         if not self.static:
             return None
@@ -125,6 +125,7 @@ class Vacancy(Switching):
         from dataclasses import asdict
 
         from alchemlip.calculations.potentials import refuse_unusable
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.freeenergy.chemical_potential import in_reference_cell
         from alchemlip.freeenergy.plotting import plot_switching
         from alchemlip.freeenergy.vacancy import (
@@ -132,7 +133,6 @@ class Vacancy(Switching):
             noted_spring_constant,
             vacancy_path,
         )
-        from alchemlip.report import describe_potential
 
         mixture = self.mixture()
         self.refuse_too_large(mixture, self.supercell())
@@ -180,11 +180,11 @@ class Vacancy(Switching):
     def _chemical_potential(
         self, species: str, potential: AlchemicalPotential
     ) -> ChemicalPotential:
+        from alchemlip.crystal.report import describe_potential
         from alchemlip.freeenergy.chemical_potential import (
             ChemicalPotential,
             chemical_potential_of_element,
         )
-        from alchemlip.report import describe_potential
 
         if self.reference is None:
             assert self.mu is not None

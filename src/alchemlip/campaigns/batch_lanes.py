@@ -1,4 +1,4 @@
-"""Lanes whose processes advance several runs together (`alchemlip.batching`)."""
+"""Lanes whose processes advance several runs together (`alchemlip.batching.executor`)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from alchemlip.campaigns.expansion import REPLICA, CampaignRun
 from alchemlip.errors import InputError
-from alchemlip.species import parse_composition
+from alchemlip.mixture.species import parse_composition
 
 REPEATED = (REPLICA, "seed")
 """Runs that differ in these only are repeats of one another."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from alchemlip.calculations.fields import SettingsField
 from alchemlip.campaigns.commands import SET_BY_CAMPAIGN, calculations, plain
-from alchemlip.yaml_files import MarkedYaml, Place, choose, read_yaml
+from alchemlip.campaigns.yaml_files import MarkedYaml, Place, choose, read_yaml
 
 NAME = "name"
 

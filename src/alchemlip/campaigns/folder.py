@@ -28,7 +28,7 @@ from alchemlip.files import (
     remove_partial,
     write_atomically,
 )
-from alchemlip.results import RESULT, lock_folder, now
+from alchemlip.records.results import RESULT, lock_folder, now
 
 CAMPAIGN = "campaign.json"
 LOCK = ".campaign.lock"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemlip.errors import InputError
-from alchemlip.results import POINTS
+from alchemlip.records.results import POINTS
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def points_done(results: Path) -> int | None:
 def _points(inputs: Mapping[str, Any]) -> int | None:
     """Return the number of points that a scan or a disorder study will have."""
     if "scanned_group" in inputs:
-        from alchemlip.scanning import composition_grid
+        from alchemlip.crystal.scanning import composition_grid
 
         components = inputs["groups"][inputs["scanned_group"]]["components"]
         return len(composition_grid(len(components), inputs["points"]))
@@ -77,7 +77,7 @@ def _points_done(results: Path) -> int:
 
 def _steps_done(results: Path, inputs: Mapping[str, Any]) -> Progress | None:
     from alchemlip.freeenergy.planned_steps import planned_steps, steps_done
-    from alchemlip.runs import RECORD, RunRecord
+    from alchemlip.records.runs import RECORD, RunRecord
 
     planned = planned_steps(inputs)
     if planned is None or not (results / RECORD).is_file():

@@ -21,8 +21,8 @@ from pydantic import (
     field_validator,
 )
 
+from alchemlip.campaigns.yaml_files import choose, read_yaml
 from alchemlip.errors import InputError
-from alchemlip.yaml_files import choose, read_yaml
 
 # Workers whose scheduler does not answer end after this time.
 DEATH_TIMEOUT_S = 60

@@ -11,7 +11,7 @@ from alchemlip.campaigns.expansion import CampaignRun
 from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.campaigns.progress import fraction_done, points_done
 from alchemlip.files import replacing
-from alchemlip.results import write_table
+from alchemlip.records.results import write_table
 
 LONGEST_LIST = 6
 """Longer lists, such as forces, stay in the run's own folder."""

@@ -21,10 +21,10 @@ from alchemlip.failures import sentence_of
 from alchemlip.files import open_to_append
 
 if TYPE_CHECKING:
-    from alchemlip.batching import BatchExecutor
+    from alchemlip.batching.executor import BatchExecutor
     from alchemlip.calculations.base import Progress
     from alchemlip.calculations.result import Result
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 Ending = Literal["finished", "failed", "busy"]
 
@@ -121,7 +121,7 @@ def run_calculation(
     """
     from alchemlip.calculations import calculation
     from alchemlip.calculations.base import silent
-    from alchemlip.potential import keeping_potentials
+    from alchemlip.potential.potential import keeping_potentials
 
     with _alone(), keeping_potentials(_kept_potentials()):
         return calculation(command)(**settings).run(out, progress or silent)
@@ -152,7 +152,7 @@ _MAKING = threading.Lock()
 
 def _batch(most_runs: int | None, torch_threads: int | None) -> BatchExecutor:
     """Return the batch of this process, for which its threads wait."""
-    from alchemlip.batching import BatchExecutor
+    from alchemlip.batching.executor import BatchExecutor
 
     with _MAKING:
         key = (most_runs, torch_threads)

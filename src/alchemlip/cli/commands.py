@@ -20,7 +20,7 @@ from alchemlip.errors import InputError, Notice, StructureWarning
 if TYPE_CHECKING:
     from alchemlip.calculations.base import Calculation
     from alchemlip.calculations.result import Result
-    from alchemlip.yaml_files import MarkedYaml
+    from alchemlip.campaigns.yaml_files import MarkedYaml
 
 OUTPUT = "Output"
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
@@ -163,7 +163,7 @@ def settings_of_file(file: Path, fields: Mapping[str, SettingsField]) -> dict[st
     """
     from difflib import get_close_matches
 
-    from alchemlip.yaml_files import read_yaml
+    from alchemlip.campaigns.yaml_files import read_yaml
 
     source = read_yaml(file, "points: 11")
     found: dict[str, Any] = {}

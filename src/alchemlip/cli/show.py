@@ -38,7 +38,7 @@ LINES = (
 
 
 def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
-    """Print a record of `alchemlip.report` as a table."""
+    """Print a record of `alchemlip.crystal.report` as a table."""
     console = Console()
     table = Table(title=escape(title), show_header=False, title_justify="left")
     for key, name, unit, form in LINES:

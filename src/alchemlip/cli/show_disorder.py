@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
+from alchemlip.crystal.enthalpy import external_pressure, named
 from alchemlip.disorder.level import level_of_disorder, mixing_level
-from alchemlip.enthalpy import external_pressure, named
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.disorder.level import scan_level
-from alchemlip.enthalpy import found_name, named
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alchemlip.cli.show_free_energy import show_free_energy, under_which_conditions
-from alchemlip.enthalpy import found_name
+from alchemlip.crystal.enthalpy import found_name
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

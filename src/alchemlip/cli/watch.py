@@ -14,7 +14,7 @@ import typer
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
-    from alchemlip.watching import Snapshot
+    from alchemlip.reporting.watching import Snapshot
 
 MOST_PARTS = 12
 STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
@@ -34,7 +34,7 @@ def command(folder: Folder, once: Once = False, interval: Interval = 1.0) -> Non
     from rich.console import Console
     from rich.live import Live
 
-    from alchemlip.watching import Watch
+    from alchemlip.reporting.watching import Watch
 
     if not interval > 0:
         raise InputError(f"--interval {interval:g} is not positive: give seconds")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.disorder.level import level_of_disorder, mixing_level
 from alchemlip.disorder.mixing import BinaryMixing, consolute_point, fit_mixing
 from alchemlip.disorder.quasiharmonic import QuasiHarmonicCrystal, fit_vibrational_mixing
-from alchemlip.enthalpy import found_name, named
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 
 def concluded(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.groups import Group, IntArray
-from alchemlip.mixture import Mixture
-from alchemlip.species import VACANCY_NUMBER
+from alchemlip.mixture.groups import Group, IntArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import VACANCY_NUMBER
 
 SWEEPS = 60
 """Exchanges tried per site while the temperature falls, and again with the sites of pairs left."""

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.disorder.exclusive_arrangements import obeying
 from alchemlip.disorder.random_alloy import disordered_groups
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
-from alchemlip.mixture import Mixture
-from alchemlip.relaxation import RelaxationSettings, relax
-from alchemlip.species import VACANCY_NUMBER, species_number
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import VACANCY_NUMBER, species_number
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 Kind = Literal["random", "sqs"]
 SQS_CUTOFFS = (6.0, 4.0)

@@ -15,10 +15,10 @@ import numpy as np
 
 from alchemlip.disorder.site_symmetry import SiteSymmetry
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
-from alchemlip.evaluation import Evaluation
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.evaluation import Evaluation
+from alchemlip.potential.potential import AlchemicalPotential
 
 Order = Literal["second", "single_site"]
 

@@ -19,11 +19,11 @@ import numpy as np
 from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
 from alchemlip.disorder.site_symmetry import site_symmetry
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, Group, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, Group, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from alchemlip.disorder.ordering import (
 )
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 
 @dataclass(frozen=True)

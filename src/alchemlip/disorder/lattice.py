@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 TIE = 1e-3
 """Distances in Angstrom that differ by less are one shell; images closer than this are the same."""

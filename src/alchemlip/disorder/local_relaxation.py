@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.hessian import random_group, site_components
 from alchemlip.disorder.second_derivatives import Method, SecondDerivatives, Variable
 from alchemlip.disorder.site_symmetry import SiteSymmetry, site_symmetry
 from alchemlip.disorder.supercells import check_exact_composition
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.constraints import refuse_constraints
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 LARGEST_FORCE = 0.05
 """Of the mean-field crystal, in eV/A: beyond it there is no crystal to be harmonic about."""

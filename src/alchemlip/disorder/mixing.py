@@ -24,7 +24,7 @@ from numpy.polynomial import Polynomial
 from scipy.optimize import brentq, root
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 GRID = 2001
 """Compositions on which the lower hull is searched before it is made exact."""

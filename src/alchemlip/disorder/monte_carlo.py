@@ -21,8 +21,8 @@ from alchemlip.disorder.ordering import OrderingWave
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.disorder.patterns import site_counts
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.species import VACANCY
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.species import VACANCY
 
 if TYPE_CHECKING:
     from ase import Atoms

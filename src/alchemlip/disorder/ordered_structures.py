@@ -18,14 +18,14 @@ from alchemlip.disorder.pair_interactions import Hessian, PairInteractions
 from alchemlip.disorder.patterns import site_counts, wave_patterns
 from alchemlip.disorder.structure_names import decorated_symmetry, structure_name
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, Group, IntArray
-from alchemlip.mixture import Mixture
-from alchemlip.species import ISOTOPE, VACANCY_NUMBER, element_numbers, species_mass
+from alchemlip.mixture.groups import FloatArray, Group, IntArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import ISOTOPE, VACANCY_NUMBER, element_numbers, species_mass
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
     """
     import spglib
 
-    from alchemlip.relaxation import space_group
+    from alchemlip.crystal.relaxation import space_group
 
     fractional = np.linalg.solve(mixture.cell.T, mixture.positions.T).T
     found = spglib.get_symmetry_dataset(

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from alchemlip.disorder.ordered_structures import with_site_classes
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.potential import AlchemicalPotential
 
 STEPS = tuple(index / 10 for index in range(11))
 MAX_BATCH = 2000

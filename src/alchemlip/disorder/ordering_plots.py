@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from alchemlip.disorder.ordering import stability_branches
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.files import save_figure
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 INK = "#1f2933"
 LINE = "#1b6ca8"

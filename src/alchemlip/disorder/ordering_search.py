@@ -17,9 +17,9 @@ import numpy as np
 from alchemlip.disorder.ordered_structures import decided
 from alchemlip.disorder.patterns import discretise, site_counts
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.potential import AlchemicalPotential
 
 FLOOR = 1e-12
 """Smallest occupancy, so that logarithms stay finite."""

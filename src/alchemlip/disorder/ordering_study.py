@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.crystal.enthalpy import pressure_volume
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian, random_group
 from alchemlip.disorder.kcm import ShellOrder
 from alchemlip.disorder.level import ordering_level
@@ -31,11 +32,10 @@ from alchemlip.disorder.patterns import site_counts
 from alchemlip.disorder.random_alloy import second_order_energy
 from alchemlip.disorder.size_effect import separation_eigenvalue, size_effect
 from alchemlip.disorder.supercells import Repeats, supercell_repeats
-from alchemlip.enthalpy import pressure_volume
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.potential import AlchemicalPotential
 
 WIDTH = 7.5
 """Smallest width of a supercell in Angstrom that is chosen without being asked for."""

@@ -18,8 +18,8 @@ import numpy as np
 
 from alchemlip.disorder.lattice import TIE, MixedLattice, mixed_lattice
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 
 class Hessian(Protocol):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.disorder.level import mixing_level
 from alchemlip.disorder.mixing import BinaryMixing
-from alchemlip.enthalpy import found_name, named
 from alchemlip.files import save_figure
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM
 
 GRID = np.linspace(0.0, 1.0, 401)

@@ -31,7 +31,7 @@ from ase.units import GPa
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
-from alchemlip.constraints import refuse_constraints
+from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.disorder.equation_of_state import with_volume
 from alchemlip.disorder.fluctuations import Order
 from alchemlip.disorder.local_relaxation import local_relaxation, stable_modes
@@ -40,13 +40,13 @@ from alchemlip.disorder.random_alloy import random_alloy
 from alchemlip.disorder.supercells import Repeats
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.einstein import HBAR, log_masses, thermal_energy
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
-from alchemlip.relaxation import RelaxationSettings, relax
-from alchemlip.species import VACANCY
+from alchemlip.mixture.constraints import refuse_constraints
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import VACANCY
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 EXPANSIONS = (-0.04, 0.0, 0.04, 0.08, 0.12)
 """Relative changes of the volume."""

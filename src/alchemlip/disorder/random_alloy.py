@@ -41,10 +41,10 @@ from alchemlip.disorder.supercells import (
     supercell_repeats,
 )
 from alchemlip.errors import InputError
-from alchemlip.evaluation import Evaluation
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
-from alchemlip.potential import AlchemicalPotential
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.evaluation import Evaluation
+from alchemlip.potential.potential import AlchemicalPotential
 
 TOLERANCE = 1e-3
 """Change of E_random in eV per site below which a supercell is large enough."""

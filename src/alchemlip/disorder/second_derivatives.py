@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from alchemlip.graph import Graph
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.graph import Graph
+    from alchemlip.potential.potential import AlchemicalPotential
 
 Method = Literal["auto", "double_backward", "differences"]
 METHODS = ("auto", "double_backward", "differences")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alchemlip.constraints import refuse_constraints
 from alchemlip.disorder.hessian import random_group, site_components
 from alchemlip.disorder.lattice import mixed_lattice
 from alchemlip.disorder.local_relaxation import (
@@ -34,12 +33,13 @@ from alchemlip.disorder.ordering import covariance_root, occupancy_directions
 from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
 from alchemlip.disorder.site_symmetry import SiteSymmetry, site_symmetry
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.constraints import refuse_constraints
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from alchemlip.disorder.pair_interactions import PairInteractions
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True, eq=False)

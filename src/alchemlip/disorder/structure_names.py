@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alchemlip.disorder.lattice import TIE, MixedLattice
-from alchemlip.groups import FloatArray, IntArray
+from alchemlip.mixture.groups import FloatArray, IntArray
 
 # Bravais lattice of the mixed sites and their number in its cell, space group of the decorated
 # sites, their number in the ordered cell, and unlike nearest neighbours of a minority site.

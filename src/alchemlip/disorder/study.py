@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alchemlip.crystal.enthalpy import formulas, found_name, named, pressure_volume
+from alchemlip.crystal.relaxation import RelaxationSettings, relax
+from alchemlip.crystal.report import describe_potential, describe_structure
 from alchemlip.disorder.equation_of_state import equation_of_state
 from alchemlip.disorder.explicit import explicit_supercells, mean_and_error
 from alchemlip.disorder.fluctuations import Order
@@ -25,16 +28,13 @@ from alchemlip.disorder.mixing import mixing_energies
 from alchemlip.disorder.quasiharmonic import DISPLACEMENT, quasi_harmonic
 from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
-from alchemlip.enthalpy import formulas, found_name, named, pressure_volume
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.mixture import Mixture
-from alchemlip.relaxation import RelaxationSettings, relax
-from alchemlip.report import describe_potential, describe_structure
-from alchemlip.results import ResultFolder, fingerprint
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.records.results import ResultFolder, fingerprint
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 EXPLICIT_RELAXATION = RelaxationSettings(fmax=0.02, smax=0.02)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, Group
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, Group
+from alchemlip.mixture.mixture import Mixture
 
 Repeats = tuple[int, int, int]
 INTEGER_TOLERANCE = 1e-6

@@ -13,7 +13,7 @@ from time import perf_counter
 
 from alchemlip.errors import FolderInUseError, InputError
 from alchemlip.files import write_atomically
-from alchemlip.results import lock_folder
+from alchemlip.records.results import lock_folder
 
 LITTLE_SPACE_GIB = 1.0
 SLOW_SYNC_MS = 100.0
@@ -107,7 +107,7 @@ def _locks_hold(place: Path) -> bool:
 
 
 def _record_works(place: Path) -> bool:
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
     with RunRecord(place / "run.sqlite", "doctor", {}) as record:
         record.note("works", True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from alchemlip.errors import InputError
 
 if TYPE_CHECKING:
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.potential import AlchemicalPotential
 
 TOLERANCE = 1e-5
 """Largest deviation from the potential's own package, relative to the energy per atom or 1 eV: some
@@ -96,7 +96,7 @@ def check_potential(name: str, device: str = "auto", trust: bool = False) -> Pot
 
 def _checked(name: str, device: str, trust: bool) -> PotentialState:
     from alchemlip.backends.registry import own_calculator
-    from alchemlip.potential import load_potential
+    from alchemlip.potential.potential import load_potential
 
     start = perf_counter()
     potential = load_potential(name, device=device, trust=trust)
@@ -130,7 +130,7 @@ def small_crystals(elements: Sequence[str]) -> tuple[Mixture, Mixture]:
     from ase.build import bulk
     from ase.data import atomic_numbers, covalent_radii
 
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
     salt = ["Na", "Cl", "K"]
     a, b, other = salt if set(salt) <= set(elements) else _three(elements)

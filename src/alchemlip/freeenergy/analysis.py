@@ -24,10 +24,10 @@ from alchemlip.freeenergy.window_estimators import (
     estimate_from_energies,
     estimate_from_gradients,
 )
-from alchemlip.results import RESULT
+from alchemlip.records.results import RESULT
 
 if TYPE_CHECKING:
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 SWITCHING = "switching"
 ABSOLUTE = ("frenkel-ladd",)

@@ -15,8 +15,8 @@ import numpy as np
 
 from alchemlip.errors import InputError
 from alchemlip.files import parse_json, read_bytes
-from alchemlip.mixture import Mixture
-from alchemlip.results import RESULT
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.records.results import RESULT
 
 SAME_TEMPERATURE_K = 1e-6
 SAME_PRESSURE_GPA = 1e-9
@@ -104,8 +104,8 @@ def chemical_potential_of_element(
         symbol: the element whose atom leaves.
         temperature_K: that the run must have.
         pressure_GPa: likewise.
-        potential: what tells the potential (`alchemlip.report.describe_potential`); checked against
-            the run's inputs if given.
+        potential: what tells the potential (`alchemlip.crystal.report.describe_potential`); checked
+            against the run's inputs if given.
 
     Raises:
         InputError: if the run is not finished, or of another calculation, element, temperature,

@@ -21,7 +21,7 @@ from scipy.special import expit
 from alchemlip.errors import InputError
 from alchemlip.files import save_figure
 from alchemlip.freeenergy.einstein import thermal_energy
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 
 def vacancy_concentration(free_energy_eV: float, temperature_K: float) -> float:

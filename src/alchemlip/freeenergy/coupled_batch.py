@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alchemlip.freeenergy.hamiltonian import AlchemicalTerm, CoupledCalculator, Term, TermResult
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

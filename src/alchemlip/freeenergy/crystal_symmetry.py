@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
+from alchemlip.mixture.groups import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from ase import Atoms

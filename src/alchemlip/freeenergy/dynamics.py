@@ -24,7 +24,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from pydantic import BaseModel, ConfigDict, Field
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -29,11 +29,11 @@ import numpy.typing as npt
 from ase import units
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
-from alchemlip.species import VACANCY, species_mass, species_number
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.species import VACANCY, species_mass, species_number
 
 if TYPE_CHECKING:
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
 HBAR: float = units._hbar * units.J * units.s
 """In eV times ASE's unit of time, A sqrt(amu/eV): the units of sqrt(k/m) with k in eV/A^2."""

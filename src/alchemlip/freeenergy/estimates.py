@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from alchemlip.freeenergy.estimates import (
     student_interval,
 )
 from alchemlip.freeenergy.packages import estimator_package
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 REVERSIBLE_KT = 1e-9
 """Work values that agree this closely (in kT) are one reversible work."""

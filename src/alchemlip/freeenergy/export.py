@@ -27,12 +27,12 @@ from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import check_temperature
 from alchemlip.freeenergy.packages import estimator_package
 from alchemlip.freeenergy.recorded import Leg, legs_of, paths_of, windows_of, works_of
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 LAMBDA = "fep-lambda"
 GRID = 21

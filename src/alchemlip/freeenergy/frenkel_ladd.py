@@ -66,14 +66,14 @@ from alchemlip.freeenergy.switching import (
     run_switching,
 )
 from alchemlip.freeenergy.trajectory import Progress, Recording, run_trajectory
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.runs import RunRecord
-from alchemlip.species import species_mass, species_number
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.species import species_mass, species_number
+from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
 # Repeats draw from the keys (0,), (1,), ...
 SEED_KEYS = {CELL_STAGE: (0, 0), SPRING_STAGE: (0, 1)}
@@ -200,7 +200,7 @@ def older_formula(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str 
         inputs: of the run.
         results: of the run.
     """
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
     mixture = Mixture.from_dict(inputs["mixture"])
     if not mixture.groups or "mass" in results["terms"]:

@@ -15,8 +15,8 @@ from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import CentreOfMass
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.trajectory import Segment
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.species import VACANCY
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.species import VACANCY
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -14,7 +14,7 @@ import numpy as np
 from ase.units import kB
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 DRAWS = 2000
 GRID = 401

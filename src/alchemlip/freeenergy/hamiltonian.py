@@ -21,16 +21,16 @@ import numpy.typing as npt
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from alchemlip.compositions import with_flat_composition, without_absent_species
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.compositions import with_flat_composition, without_absent_species
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.evaluation import Evaluation
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.evaluation import Evaluation
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True)

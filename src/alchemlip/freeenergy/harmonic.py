@@ -25,13 +25,13 @@ from alchemlip.freeenergy.einstein import (
     quantum_harmonic_correction,
     thermal_energy,
 )
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.mixture import Mixture
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.potential import AlchemicalPotential
 
 SOFTEST = 1e-6
 """Of the square of a frequency, relative to the largest: below it a mode is not stable."""
@@ -158,8 +158,8 @@ def crystal_force_constants(atoms: Atoms, calculator: Any) -> FloatArray:
     """
     import torch
 
-    from alchemlip.calculator import AlchemicalCalculator
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.calculator import AlchemicalCalculator
+    from alchemlip.potential.potential import AlchemicalPotential
 
     if isinstance(calculator, AlchemicalCalculator):
         potential = calculator.potential

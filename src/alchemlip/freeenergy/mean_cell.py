@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alchemlip.errors import InputError
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

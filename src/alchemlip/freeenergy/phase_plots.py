@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from alchemlip.files import save_figure
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyCurve, FreeEnergyPoints
 from alchemlip.freeenergy.phase_stability import Crossing
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 
 PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#ca8a04", "#4b5563")
 MARKERS = "osD^vP"

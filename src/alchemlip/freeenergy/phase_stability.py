@@ -27,7 +27,7 @@ from alchemlip.freeenergy.gibbs_helmholtz import (
     last_order,
     spread,
 )
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 
 @dataclass(frozen=True)

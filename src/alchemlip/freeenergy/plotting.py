@@ -16,11 +16,11 @@ from alchemlip.freeenergy.estimates import FreeEnergyEstimate
 from alchemlip.freeenergy.estimators import estimate_from_work
 from alchemlip.freeenergy.export import hat_means
 from alchemlip.freeenergy.recorded import BACKWARD, FORWARD, Leg, legs_of, paths_of, works_of
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 
 if TYPE_CHECKING:
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 COLOURS = {FORWARD: LINE, BACKWARD: WARM}
 SIGNS = {FORWARD: 1.0, BACKWARD: -1.0}

@@ -10,10 +10,10 @@ import numpy as np
 
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimators import work_of
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 FORWARD = "forward"
 BACKWARD = "backward"

@@ -21,7 +21,7 @@ from ase.units import kB
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import check_temperature, standard_error_of_mean
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyPoints
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 Leg = tuple[FloatArray, FloatArray]
 """Scale s (n,) and unscaled potential energy or enthalpy V + P Vol (n,) in eV, in order of time."""

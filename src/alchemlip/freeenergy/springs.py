@@ -29,7 +29,7 @@ from alchemlip.freeenergy.crystal_symmetry import (
     nearest_neighbour_distances,
 )
 from alchemlip.freeenergy.einstein import thermal_energy
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -292,8 +292,8 @@ def mean_anchors(
         labels: (N,) integers, equal on sites that hold the same; by default element and mass.
         symprec: tolerance of the symmetry search in Angstrom.
     """
+    from alchemlip.crystal.relaxation import fix_symmetry
     from alchemlip.freeenergy.crystal_symmetry import site_labels
-    from alchemlip.relaxation import fix_symmetry
 
     sites = displacements.sites
     labelled = sites.copy()

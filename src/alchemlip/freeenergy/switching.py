@@ -26,8 +26,8 @@ from alchemlip.freeenergy.trajectory import (
     Segment,
     run_trajectory,
 )
-from alchemlip.groups import FloatArray
-from alchemlip.runs import RunRecord
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:
     from ase import Atoms

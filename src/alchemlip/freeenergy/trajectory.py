@@ -1,8 +1,8 @@
 """One trajectory through segments of constant or changing coupling, recorded and resumable.
 
 A segment is a number of steps over which the coupling goes from ``start`` to ``end`` by a switching
-function. Samples and the whole state are committed together (`alchemlip.runs`), so a trajectory
-continues bit for bit from its last commit.
+function. Samples and the whole state are committed together (`alchemlip.records.runs`), so a
+trajectory continues bit for bit from its last commit.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from alchemlip.freeenergy.dynamics import (
     make_integrator,
 )
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
-from alchemlip.groups import FloatArray
-from alchemlip.runs import Frame, RunRecord, Sample
+from alchemlip.mixture.groups import FloatArray
+from alchemlip.records.runs import Frame, RunRecord, Sample
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alchemlip.calculator import AlchemicalCalculator
-from alchemlip.compositions import with_flat_composition
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import (
@@ -36,15 +34,17 @@ from alchemlip.freeenergy.switching import (
     switching_result,
 )
 from alchemlip.freeenergy.trajectory import Progress
-from alchemlip.groups import Correlation, FloatArray, Group, Selection
-from alchemlip.mixture import Mixture
-from alchemlip.runs import RunRecord
-from alchemlip.species import species_number
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.groups import Correlation, FloatArray, Group, Selection
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import species_number
+from alchemlip.potential.calculator import AlchemicalCalculator
+from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 @dataclass(frozen=True)

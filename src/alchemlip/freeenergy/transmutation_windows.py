@@ -13,10 +13,10 @@ from alchemlip.freeenergy.transmutation import (
 )
 from alchemlip.freeenergy.window_summary import windows_summary
 from alchemlip.freeenergy.windows import WindowSettings, sample_windows
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 def transmute_windows(

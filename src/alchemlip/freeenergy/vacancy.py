@@ -44,8 +44,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alchemlip.calculator import AlchemicalCalculator
-from alchemlip.compositions import with_flat_composition
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.chemical_potential import ChemicalPotential
 from alchemlip.freeenergy.concentration import concentration_results
@@ -62,15 +60,17 @@ from alchemlip.freeenergy.switching import (
     switching_result,
 )
 from alchemlip.freeenergy.trajectory import Progress
-from alchemlip.groups import FloatArray, Group
-from alchemlip.mixture import Mixture
-from alchemlip.runs import RunRecord
-from alchemlip.species import VACANCY, VACANCY_NUMBER, species_mass, species_number
+from alchemlip.mixture.compositions import with_flat_composition
+from alchemlip.mixture.groups import FloatArray, Group
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import VACANCY, VACANCY_NUMBER, species_mass, species_number
+from alchemlip.potential.calculator import AlchemicalCalculator
+from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from alchemlip.potential import AlchemicalPotential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 GROUP = "leaving atom"
 SPRING_NOTE = "spring constant"

@@ -22,11 +22,11 @@ from alchemlip.errors import InputError
 from alchemlip.freeenergy.chemical_potential import ChemicalPotential
 from alchemlip.freeenergy.concentration import concentration_results
 from alchemlip.freeenergy.vacancy import check_site
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
-    from alchemlip.potential import AlchemicalPotential
-    from alchemlip.relaxation import RelaxationResult, RelaxationSettings
+    from alchemlip.crystal.relaxation import RelaxationResult, RelaxationSettings
+    from alchemlip.potential.potential import AlchemicalPotential
 
 
 def without_site(mixture: Mixture, site: int) -> Mixture:
@@ -69,7 +69,7 @@ def relaxed_crystals(
     Raises:
         InputError: if one of them does not converge.
     """
-    from alchemlip.relaxation import relax
+    from alchemlip.crystal.relaxation import relax
 
     perfect = relax(mixture, potential, settings)
     vacant = relax(without_site(perfect.mixture, site), potential, settings)
@@ -104,7 +104,7 @@ def static_formation_energy(
         ``static_relaxation_energy_eV``; at pressure these are enthalpies E + P V, and the names say
         ``enthalpy``.
     """
-    from alchemlip.enthalpy import named, pressure_volume
+    from alchemlip.crystal.enthalpy import named, pressure_volume
 
     perfect, vacant = relaxed_crystals(mixture, site, potential, settings)
     unrelaxed = potential.evaluate(

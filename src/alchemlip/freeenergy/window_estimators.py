@@ -23,7 +23,7 @@ from alchemlip.freeenergy.estimates import (
 )
 from alchemlip.freeenergy.export import energy_table, gradient_table
 from alchemlip.freeenergy.packages import estimator_package, quiet_loguru
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 
 NOT_SWITCHED = float("nan")
 CLEAR_GAIN = 1.5

@@ -11,7 +11,7 @@ from alchemlip.freeenergy.estimates import average_over_repeats, json_number
 from alchemlip.freeenergy.recorded import windows_of
 from alchemlip.freeenergy.window_estimators import estimate_from_energies, estimate_from_gradients
 from alchemlip.freeenergy.windows import WindowSettings, windows_result
-from alchemlip.runs import RunRecord
+from alchemlip.records.runs import RunRecord
 
 
 def windows_summary(

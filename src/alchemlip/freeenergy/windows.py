@@ -32,8 +32,8 @@ from alchemlip.freeenergy.hamiltonian import CoupledCalculator
 from alchemlip.freeenergy.replica_exchange import ReplicaExchange
 from alchemlip.freeenergy.switching import generator_of
 from alchemlip.freeenergy.trajectory import Progress, Recording, sample_of
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.runs import RunRecord, Sample
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.records.runs import RunRecord, Sample
 
 if TYPE_CHECKING:
     from ase import Atoms

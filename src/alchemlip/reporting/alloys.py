@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.crystal.enthalpy import external_pressure, found_name, named
 from alchemlip.disorder.level import Level, level_of_disorder, level_of_ordering, mixing_level
-from alchemlip.enthalpy import external_pressure, found_name, named
 from alchemlip.reporting.content import (
     Figure,
     Findings,
@@ -119,7 +119,7 @@ def _vibration_warnings(
 
 def _disorder_records(run: RunFiles) -> tuple[list[Mapping[str, Any]], Any]:
     from alchemlip.disorder.study import DisorderPoint, with_mixing_energies
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
     compositions = np.array(run.inputs["compositions"])
     if run.status == "finished":

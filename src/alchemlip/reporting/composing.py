@@ -14,7 +14,7 @@ from typing import Any
 
 from alchemlip.campaigns.folder import CAMPAIGN
 from alchemlip.errors import InputError
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.mixture import Mixture
 from alchemlip.reporting.alloys import disorder_findings, order_findings
 from alchemlip.reporting.campaign import campaign_content
 from alchemlip.reporting.concentrations import concentration_findings
@@ -109,8 +109,8 @@ def content_of(folder: Path) -> ReportContent:
 
 def _outdated(run: RunFiles) -> tuple[str, ...]:
     """Return what an earlier version got wrong under pressure."""
-    from alchemlip.enthalpy import FORMULA, external_pressure
-    from alchemlip.results import FORMULAS
+    from alchemlip.crystal.enthalpy import FORMULA, external_pressure
+    from alchemlip.records.results import FORMULAS
 
     pressure = external_pressure(run.inputs)
     known = run.command == "order" and not run.inputs.get("size_effect")

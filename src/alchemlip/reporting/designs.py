@@ -68,7 +68,7 @@ def _designed(results: Mapping[str, Any]) -> list[Quantity]:
 
 
 def _weights_figure(run: RunFiles, trail: Sequence[Mapping[str, Any]], steps: list[int]) -> Figure:
-    from alchemlip.mixture import Mixture
+    from alchemlip.mixture.mixture import Mixture
 
     names = Mixture.from_dict(trail[0]["mixture"]).component_labels
     weights = np.array([point["x"] for point in trail])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from alchemlip.enthalpy import found_name, named
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.overlap import overlap_warning
 from alchemlip.reporting.content import (
@@ -25,7 +25,7 @@ from alchemlip.reporting.window_figures import exchange_figure, window_figures
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.analysis import Analysis
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 NAMES = {
     "transmute": "of the transmutation",
@@ -40,7 +40,7 @@ def free_energy_findings(run: RunFiles) -> Findings:
     """Return what a run of switching or windows found, or has found so far."""
     import numpy as np
 
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
     results, sections, warnings = run.results, [], []
     quantities = _quantities(run, results) if results else []

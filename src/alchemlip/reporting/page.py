@@ -13,8 +13,8 @@ from typing import Any
 from alchemlip import __version__
 from alchemlip.errors import InputError
 from alchemlip.files import write_atomically
+from alchemlip.records.results import now
 from alchemlip.reporting.content import Figure, ReportContent, Table
-from alchemlip.results import now
 
 MARKS = {"finished": "■", "running": "…", "failed": "✕", "interrupted": "‖"}
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alchemlip.mixture import Mixture
-from alchemlip.results import POINTS, read_record
-from alchemlip.step_log import STEPS, read_lines
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.records.results import POINTS, read_record
+from alchemlip.records.step_log import STEPS, read_lines
 
 RECORD = "run.sqlite"
 
@@ -82,7 +82,7 @@ def shown_mixture(run: RunFiles) -> tuple[Mixture, str] | None:
     Raises:
         InputError: if a file of the run that holds it is damaged.
     """
-    from alchemlip.structure_files import read_structure
+    from alchemlip.mixture.structure_files import read_structure
 
     for name, words in (("relaxed.json", "Relaxed."), ("designed.json", "As designed, relaxed.")):
         if (run.folder / name).is_file():

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.disorder.level import Level, scan_level
-from alchemlip.enthalpy import found_name, named
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 from alchemlip.plotting import lattice_parameters
 from alchemlip.reporting.content import (
     Figure,
@@ -85,8 +85,8 @@ def _scan_records(
     run: RunFiles, group: str, labels: Sequence[str]
 ) -> tuple[list[Mapping[str, Any]], int]:
     """Return the finished points in the order of the grid, and how many there are to be."""
-    from alchemlip.mixture import Mixture
-    from alchemlip.scanning import ScanPoint, composition_grid, with_mixing_energy
+    from alchemlip.crystal.scanning import ScanPoint, composition_grid, with_mixing_energy
+    from alchemlip.mixture.mixture import Mixture
 
     grid = composition_grid(len(labels), int(run.inputs["points"]))
     if run.status == "finished":

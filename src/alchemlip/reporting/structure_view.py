@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.groups import FloatArray, IntArray
-from alchemlip.mixture import Mixture
+from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.species import VACANCY, element_number, species_number
 from alchemlip.reporting.content import Figure, Table, Trace, table_of
-from alchemlip.species import VACANCY, element_number, species_number
 
 MOST_SPHERES = 400
 FACE = 1e-3

@@ -9,7 +9,7 @@ import numpy as np
 
 from alchemlip.freeenergy.export import hat_means
 from alchemlip.freeenergy.recorded import BACKWARD, FORWARD, Leg, legs_of, paths_of, works_of
-from alchemlip.groups import FloatArray
+from alchemlip.mixture.groups import FloatArray
 from alchemlip.reporting.content import Figure, Trace, table_of
 from alchemlip.reporting.figures import (
     axes,
@@ -24,7 +24,7 @@ from alchemlip.reporting.figures import (
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.analysis import Analysis
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 GRID = np.linspace(0.0, 1.0, 61)
 LEGS_DRAWN = 8

@@ -13,7 +13,7 @@ from alchemlip.reporting.figures import axes, numbers, series, span_of
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.analysis import Analysis
-    from alchemlip.runs import RunRecord
+    from alchemlip.records.runs import RunRecord
 
 
 def window_figures(record: RunRecord, analysis: Analysis) -> list[Figure]:

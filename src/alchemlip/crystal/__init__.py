@@ -1,0 +1,1 @@
+"""A relaxed crystal, and how it answers: relaxation, response, properties, scans."""

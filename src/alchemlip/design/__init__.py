@@ -1,0 +1,1 @@
+"""Composition design: goals, constraints, search, check with whole atoms."""

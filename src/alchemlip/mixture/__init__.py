@@ -1,0 +1,1 @@
+"""What is mixed where: sites, species, groups, correlations; structure files."""

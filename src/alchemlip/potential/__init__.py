@@ -1,0 +1,1 @@
+"""Energies and derivatives of a mixture: graph, messages, potential, ensemble, ASE calculator."""

@@ -1,0 +1,1 @@
+"""What is kept on the disk: results folders, run databases, samples, formats and their versions."""
