@@ -20,9 +20,9 @@ from ase.io import read
 from matplotlib.figure import Figure
 
 from alchemlip import Mixture, RelaxationSettings, scan
+from alchemlip.backends.loading import load_potentials
+from alchemlip.crystal.plotting import INK, plot_scan
 from alchemlip.crystal.scanning import scan_inputs
-from alchemlip.plotting import INK, plot_scan
-from alchemlip.potential.ensemble import load_potentials
 from alchemlip.records.results import ResultFolder
 from environment import as_markdown, describe
 from pages import fill, table

@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from alchemlip import AlchemicalCalculator, Mixture, load_potential
+from alchemlip.crystal.plotting import LINE, clean
+from alchemlip.crystal.plotting import WARM as WARM_COLOUR
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.frenkel_ladd import frenkel_ladd
 from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
@@ -36,8 +38,6 @@ from alchemlip.freeenergy.plotting import plot_switching
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.transmutation import transmutation, transmute
 from alchemlip.mixture.structure_files import read_structure
-from alchemlip.plotting import LINE, clean
-from alchemlip.plotting import WARM as WARM_COLOUR
 from alchemlip.potential.potential import AlchemicalPotential
 from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe

@@ -34,10 +34,10 @@ from alchemlip import (
     relax_many,
     scan,
 )
+from alchemlip.crystal.plotting import plot_scan
 from alchemlip.crystal.relaxation import symmetry_constraint
 from alchemlip.crystal.report import describe_relaxation, flat_row
 from alchemlip.crystal.scanning import ScanPoint
-from alchemlip.plotting import plot_scan
 from environment import as_markdown, describe
 from pages import fill, table
 

@@ -62,7 +62,7 @@ def test_55296_sites_are_refused_at_once(
     def load(*_: Any, **__: Any) -> None:
         raise AssertionError("loaded before its size was checked")
 
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", load)
     before = files(tmp_path)
     begun = time.process_time()
     outcome = cli(*line.split())

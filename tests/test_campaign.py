@@ -24,6 +24,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from alchemlip import AlchemicalPotential
+from alchemlip.backends.loading import keeping_potentials, load_potential
 from alchemlip.calculations import calculation
 from alchemlip.campaigns.commands import calculations, settings_of
 from alchemlip.campaigns.description import read_campaign, template
@@ -35,7 +36,6 @@ from alchemlip.campaigns.table import collected, flat, run_state
 from alchemlip.campaigns.worker import Job, Outcome, perform, run_calculation
 from alchemlip.cli import app
 from alchemlip.errors import InputError
-from alchemlip.potential.potential import keeping_potentials, load_potential
 from alchemlip.records.results import lock_folder
 from alchemlip.records.runs import RunRecord
 from campaign_runs import VACANCIES, cheap_runs

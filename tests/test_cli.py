@@ -23,7 +23,7 @@ from ase.build import bulk
 from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, __version__, read_structure
-from alchemlip.calculations.mixtures import parse_sites
+from alchemlip.calculations.texts import parse_sites
 from alchemlip.cli import INTERRUPTED, main
 from alchemlip.errors import InputError
 
@@ -94,7 +94,7 @@ def cli(
     potential: AlchemicalPotential,
 ) -> Cli:
     """Run a command in a folder of its own; the default potential is loaded once for all."""
-    from alchemlip.potential.potential import load_potential
+    from alchemlip.backends.loading import load_potential
 
     def load(name: str, **options: Any) -> AlchemicalPotential:
         default = {"device": "auto", "dtype": "float64", "modal": None, "trust": False}
@@ -105,7 +105,7 @@ def cli(
             return potential
         return load_potential(name, **options)
 
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", load)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     write_structures(tmp_path)

@@ -22,7 +22,7 @@ def run(
     tmp_path: Path,
 ):
     """Return a function that runs the command and gives (code, output, error)."""
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", lambda *_, **__: potential)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", lambda *_, **__: potential)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> tuple[int, str, str]:

@@ -9,7 +9,8 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
-from alchemlip.crystal.properties import energy, lattice_parameter, property_of
+from alchemlip.crystal.properties import energy, lattice_parameter
+from alchemlip.crystal.property_names import property_of
 from alchemlip.design.check import rounded
 from alchemlip.design.constraints import CompositionConstraints
 from alchemlip.design.design import Goal, design

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture
+from alchemlip.crystal.site_symmetry import site_symmetry
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian
-from alchemlip.disorder.site_symmetry import site_symmetry
 from alchemlip.potential.graph import Graph
 from alchemlip.potential.messages import Form
 from conftest import PotentialCase

@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, relax
+from alchemlip.crystal.second_derivatives import SecondDerivatives
 from alchemlip.disorder.local_relaxation import local_relaxation
-from alchemlip.disorder.second_derivatives import SecondDerivatives
 from pair_models import spring_potential
 
 A = 3.0

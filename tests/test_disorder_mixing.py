@@ -13,9 +13,9 @@ from alchemlip.disorder.mixing import (
     consolute_point,
     fit_mixing,
     free_energy_of_mixing,
-    ideal_mixing_entropy,
     mixing_energies,
 )
+from alchemlip.mixture.entropy import ideal_mixing_entropy
 
 OMEGA = 0.1  # eV; T_c = OMEGA / 2 k_B
 X = np.linspace(0.0, 1.0, 9)

@@ -30,7 +30,7 @@ needs_sevenn = pytest.mark.skipif(not installed("sevenn"), reason="sevenn is not
 @pytest.fixture
 def loaded(potential: AlchemicalPotential, monkeypatch: pytest.MonkeyPatch) -> AlchemicalPotential:
     """The default potential, loaded once for all."""
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", lambda *_, **__: potential)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", lambda *_, **__: potential)
     return potential
 
 
@@ -120,7 +120,7 @@ def test_a_broken_package_is_one_sentence(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", fail)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", fail)
     state = check_potential("anything")
     assert not state.works
     assert "\n" not in state.reason
@@ -218,7 +218,7 @@ def test_quick(
 ) -> None:
     """It loads nothing, its JSON is plain, and the same facts are in the tables."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", None)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", None)
     code, out = run(monkeypatch, capsys, "--quick", "--json")
     found = json.loads(out)
     assert code == 0

@@ -12,8 +12,9 @@ pytest.importorskip("sevenn")
 pytest.importorskip("chgnet")
 
 from alchemlip import AlchemicalCalculator, InputError, Mixture, relax, scan
+from alchemlip.backends.loading import load_potentials
 from alchemlip.cli import main
-from alchemlip.potential.ensemble import EnsemblePotential, load_potentials
+from alchemlip.potential.ensemble import EnsemblePotential
 from conftest import CHGNET, SEVENNET, loaded
 from crystals import CRYSTALS, STRUCTURES, example
 from test_derivatives import central

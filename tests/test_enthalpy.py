@@ -215,7 +215,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     def load(*_: Any, **__: Any) -> AlchemicalPotential:
         return SPHERES
 
-    monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
+    monkeypatch.setattr("alchemlip.backends.loading.load_potential", load)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     bulk("Cu", "fcc", 3.65).write("cu.cif")

@@ -10,8 +10,8 @@ from ase.build import bulk
 
 from alchemlip import Mixture
 from alchemlip.campaigns.quantities import level_of_theory
+from alchemlip.crystal.level import mixing_level, ordering_level, scan_level
 from alchemlip.crystal.plausibility import magnetic_warnings
-from alchemlip.disorder.level import mixing_level, ordering_level, scan_level
 from alchemlip.reporting import write_report
 from report_runs import Page
 from test_enthalpy import HALF, MIXED, Run, run  # noqa: F401

@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, potential: Alchemica
         return potential
 
     if potential.name == "sevennet-0":
-        monkeypatch.setattr("alchemlip.potential.potential.load_potential", load)
+        monkeypatch.setattr("alchemlip.backends.loading.load_potential", load)
     else:
         pytest.skip("the command's default potential is not here")
     monkeypatch.setenv("COLUMNS", "160")

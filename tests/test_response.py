@@ -11,13 +11,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, RelaxationSettings, relax
-from alchemlip.crystal.properties import (
-    Property,
-    lattice_parameter,
-    mixing_free_energy,
-    property_of,
-    stress,
-)
+from alchemlip.crystal.properties import Property, lattice_parameter, mixing_free_energy, stress
+from alchemlip.crystal.property_names import property_of
 from alchemlip.crystal.response import Response, property_values, response
 from conftest import POTENTIALS, loaded
 from crystals import example

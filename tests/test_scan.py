@@ -29,8 +29,8 @@ from alchemlip import (
     composition_grid,
     scan,
 )
+from alchemlip.crystal.plotting import lattice_parameters, plot_scan
 from alchemlip.crystal.scanning import ScanPoint
-from alchemlip.plotting import lattice_parameters, plot_scan
 
 LOOSE = RelaxationSettings(fmax=0.1, smax=1.0)
 QUICK = RelaxationSettings(max_steps=1)

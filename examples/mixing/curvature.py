@@ -17,7 +17,7 @@ import numpy as np
 
 from alchemlip import Mixture, load_potential
 from alchemlip.disorder.equation_of_state import with_volume
-from alchemlip.disorder.second_derivatives import SecondDerivatives
+from alchemlip.crystal.second_derivatives import SecondDerivatives
 
 STRUCTURE = Path(__file__).parents[1] / "structures" / "NaCl.cif"
 VOLUME_A3 = 258.7

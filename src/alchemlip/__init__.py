@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemlip.backends.loading import load_potential
     from alchemlip.crystal.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
     from alchemlip.crystal.scanning import composition_grid, scan
     from alchemlip.errors import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from alchemlip.potential.additive import AdditiveCalculator
     from alchemlip.potential.calculator import AlchemicalCalculator
     from alchemlip.potential.evaluation import Evaluation
-    from alchemlip.potential.potential import AlchemicalPotential, load_potential
+    from alchemlip.potential.potential import AlchemicalPotential
 
 __version__ = "0.1.0"
 
@@ -35,7 +36,7 @@ _HOME = {
     "RelaxationResult": "crystal.relaxation",
     "RelaxationSettings": "crystal.relaxation",
     "composition_grid": "crystal.scanning",
-    "load_potential": "potential.potential",
+    "load_potential": "backends.loading",
     "read_structure": "mixture.structure_files",
     "relax": "crystal.relaxation",
     "relax_many": "crystal.relaxation",

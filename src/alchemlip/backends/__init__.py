@@ -7,83 +7,14 @@ it, and name it in `registry.py`. The test suite runs over every entry.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # so that names of potentials can be completed without loading torch
-    import torch
-    from torch import Tensor
+from alchemlip.potential.backend import Backend, ModelCard
 
-    from alchemlip.potential.graph import Graph
-    from alchemlip.potential.messages import Form
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a person should know about a set of weights.
-
-    Attributes:
-        name: name that `load_potential` takes.
-        kind: the architecture.
-        weights: where the weights come from.
-        licence: of the weights.
-        sha256: checksum of the weights' file.
-        reference: publication to cite.
-        variant: fidelity or head in use, where a model has several.
-    """
-
-    name: str
-    kind: str
-    weights: str
-    licence: str
-    sha256: str
-    reference: str
-    variant: str = ""
+__all__ = ["Backend", "ModelCard", "file_checksum"]
 
 
 def file_checksum(file: Path) -> str:
     """Return the SHA-256 checksum of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-class Backend(Protocol):
-    """A model whose node energies depend on occupancies.
-
-    Attributes:
-        card: what the weights are.
-        cutoff: largest distance of a message, in Angstrom.
-        numbers: atomic numbers that the model covers.
-        forms: forms of the message tables it can run on, the preferred first; ``embedding``, if it
-            is among them, last.
-        dtype, device: of the weights.
-
-    A model with magnetic moments also has ``node_magnetic_moments``, which takes the arguments of
-    ``node_energies`` and returns the moment (N,) of every node in Bohr magnetons.
-    """
-
-    card: ModelCard
-    cutoff: float
-    numbers: frozenset[int]
-    forms: tuple[Form, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    def node_energies(
-        self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form
-    ) -> Tensor:
-        """Return the energy of every node in eV, shape (N,), reference energies included.
-
-        In the embedding form: of every site, shape (S,).
-
-        Args:
-            graph: nodes, site edges, and ``graph.tables(form)``.
-            edge_vectors: (E, 3) from receiver to sender in Angstrom, in the model's dtype.
-            occupancies: (N,) in the model's dtype.
-            form: one of ``forms``.
-
-        The result must be differentiable, twice, in edge vectors and occupancies, and must not
-        weight a node's energy by its own occupancy: the potential does that, in float64.
-        """
-        ...

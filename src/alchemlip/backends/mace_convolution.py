@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alchemlip.mixture.groups import IntArray
+from alchemlip.arrays import IntArray
 from alchemlip.potential.messages import MessageTables
 
 FILLING = 0.2

@@ -22,9 +22,10 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from alchemlip.batching.requests import Request, Wanted, answer
+from alchemlip.batching.requests import Request, answer
 from alchemlip.batching.surroundings import Surroundings
 from alchemlip.errors import InputError
+from alchemlip.potential.turns import Wanted, set_waiting_run, waiting_run
 
 if TYPE_CHECKING:
     from alchemlip.batching.memory import PassSize
@@ -37,20 +38,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Of this very thread: a thread that a run starts may inherit its context, but not its turn.
-_RUN = threading.local()
-
 
 class BatchEndedError(BaseException):
     """Raised inside runs whose executor is shut down before they end."""
-
-
-def batched_run() -> BatchedRun | None:
-    """Return the run of a `BatchExecutor` that this is called from, None outside of any.
-
-    Threads that a run starts are none of the batch: what they evaluate is evaluated at once.
-    """
-    return getattr(_RUN, "run", None)
 
 
 def run_together(functions: Sequence[Callable[[], T]], *, most_runs: int | None = None) -> list[T]:
@@ -144,8 +134,8 @@ class BatchExecutor(Executor):
         Raises:
             RuntimeError: if one of its own runs is to wait.
         """
-        run = batched_run()
-        if wait and run is not None and run.belongs_to(self):
+        run = waiting_run()
+        if wait and isinstance(run, BatchedRun) and run.belongs_to(self):
             raise RuntimeError("a run cannot wait for its own executor to shut down")
         with self._changed:
             self._closed = True
@@ -329,7 +319,7 @@ class BatchedRun:
             raise self._ended_by
 
     def _main(self) -> None:
-        _RUN.run = self
+        set_waiting_run(self)
         result, error = None, None
         try:
             self._take_turn()
@@ -337,7 +327,7 @@ class BatchedRun:
         except BaseException as raised:
             error = raised
         # What is called when the future is done is no part of the run.
-        _RUN.run = None
+        set_waiting_run(None)
         self.ended = True
         try:
             self._executor._surroundings.restore()

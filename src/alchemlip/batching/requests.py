@@ -6,23 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from alchemlip.potential.turns import Wanted
+
 if TYPE_CHECKING:
     from alchemlip.batching.memory import PassSize
     from alchemlip.mixture.mixture import Mixture
     from alchemlip.potential.evaluation import Evaluation
-    from alchemlip.potential.messages import Form
     from alchemlip.potential.neighbours import NeighbourList
     from alchemlip.potential.potential import AlchemicalPotential
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a run asks a potential for, beside the energy."""
-
-    forces: bool
-    stress: bool
-    composition_gradient: bool
-    form: Form | None
 
 
 @dataclass

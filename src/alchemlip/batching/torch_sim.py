@@ -17,9 +17,9 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_constraints
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.evaluation import Evaluation
 

@@ -13,7 +13,6 @@ from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.goals import constraints_of, goals_of
-from alchemlip.calculations.mixtures import parse_repeats
 from alchemlip.calculations.parts import (
     Correlated,
     Fmax,
@@ -24,6 +23,7 @@ from alchemlip.calculations.parts import (
     Smax,
     WithPotentials,
 )
+from alchemlip.calculations.texts import parse_repeats
 from alchemlip.errors import InputError
 from alchemlip.records.results import ResultFolder
 

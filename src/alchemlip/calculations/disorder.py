@@ -11,7 +11,6 @@ from alchemlip.calculations import cost
 from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
 from alchemlip.calculations.fields import Option
-from alchemlip.calculations.mixtures import parse_repeats
 from alchemlip.calculations.parts import (
     HIGHEST_TEMPERATURE_K,
     KeptSymmetry,
@@ -25,14 +24,15 @@ from alchemlip.calculations.parts import (
     refuse_pressure,
 )
 from alchemlip.calculations.result import Result
+from alchemlip.calculations.texts import parse_repeats
 from alchemlip.errors import InputError
 from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
+    from alchemlip.arrays import FloatArray
     from alchemlip.calculations.mixtures import Scanned
     from alchemlip.crystal.relaxation import RelaxationSettings
     from alchemlip.disorder.study import DisorderPoint, DisorderSettings
-    from alchemlip.mixture.groups import FloatArray
     from alchemlip.mixture.mixture import Mixture
 
 
@@ -274,7 +274,7 @@ class Disorder(WithPotential, Relaxing, OfStructure):
                 title=title,
             )
         else:
-            from alchemlip.plotting import plot_scan
+            from alchemlip.crystal.plotting import plot_scan
 
             level = "random alloy at ideal sites, at rest"
             plot_scan(x, species, records, picture, title, level)

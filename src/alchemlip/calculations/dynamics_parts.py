@@ -180,7 +180,7 @@ class Dynamic(WithPotential, OfStructure):
         Raises:
             InputError: if they cannot be read.
         """
-        from alchemlip.calculations.mixtures import parse_repeats
+        from alchemlip.calculations.texts import parse_repeats
 
         return parse_repeats(self.repeat, "--repeat")
 

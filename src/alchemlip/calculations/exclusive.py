@@ -22,7 +22,7 @@ def with_exclusive_by_options(mixture: Mixture, texts: Sequence[str]) -> Mixture
     Raises:
         InputError: if one cannot be read, or no arrangement obeys.
     """
-    from alchemlip.calculations.mixtures import parse_sites
+    from alchemlip.calculations.texts import parse_sites
     from alchemlip.mixture.split_sites import (
         PairLike,
         describe_pairs,

@@ -30,7 +30,7 @@ def goals_of(
     Raises:
         InputError: if a text cannot be read, or the goals contradict each other.
     """
-    from alchemlip.crystal.properties import property_of
+    from alchemlip.crystal.property_names import property_of
     from alchemlip.design.design import Goal, check_goals
 
     goals = [Goal(property_of(name), "minimise") for name in minimise]

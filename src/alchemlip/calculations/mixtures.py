@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alchemlip.calculations.exclusive import with_exclusive_by_options
+from alchemlip.calculations.texts import parse_sites, split_text
 from alchemlip.errors import InputError, StructureWarning
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ def prepare_mixture(
     Raises:
         InputError: if the file or a text cannot be read.
     """
-    from alchemlip.calculations.exclusive import with_exclusive_by_options
     from alchemlip.mixture.structure_files import read_with_notes
 
     mixture, notes = read_with_notes(
@@ -88,7 +89,7 @@ def mixed_by_options(
 
     named = {}
     for text in groups:
-        name, sites = _split(text, "--group", "cations=0,2-5")
+        name, sites = split_text(text, "--group", "cations=0,2-5")
         if name in named:
             raise InputError(f"--group names {name!r} twice: give every group its own name")
         named[name] = parse_sites(sites)
@@ -96,7 +97,7 @@ def mixed_by_options(
     scanned = []
     known = {group.name for group in mixture.groups} | set(named)
     for text in mix:
-        left, right = _split(text, option, "Ce=Ce0.7Zr0.3")
+        left, right = split_text(text, option, "Ce=Ce0.7Zr0.3")
         selection: Any = left
         if left not in known and left[:1].isdecimal():
             selection = tuple(parse_sites(left))
@@ -125,47 +126,6 @@ def _with_correlations(mixture: Mixture, concerted: Sequence[str]) -> Mixture:
         for group in mixture.groups
     )
     return replace(mixture, groups=groups)
-
-
-def parse_sites(text: str) -> list[int]:
-    """Read site indices such as ``0,2-5``.
-
-    Raises:
-        InputError: if the text is anything else.
-    """
-    sites: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"cannot read the site indices {text!r}: write for example 0,2-5")
-        if dash and int(last) < int(first):
-            raise InputError(
-                f"the range {part.strip()!r} of site indices runs backwards: write the smaller "
-                "index first"
-            )
-        sites += range(int(first), int(last if dash else first) + 1)
-    return sites
-
-
-def parse_repeats(text: str, option: str) -> tuple[int, int, int]:
-    """Read repeats of a supercell such as ``2,2,1`` or ``2x2x1``.
-
-    Raises:
-        InputError: naming the option, if the text is anything else.
-    """
-    parts = text.replace("x", ",").split(",")
-    few = len(parts) == 3 and all(part.strip().isdecimal() and len(part) < 5 for part in parts)
-    if not few or not all(0 < int(part) <= 1000 for part in parts):
-        raise InputError(f"cannot read {option} {text!r}: write three repeats such as 2,2,1")
-    a, b, c = (int(part) for part in parts)
-    return a, b, c
-
-
-def _split(text: str, option: str, example: str) -> tuple[str, str]:
-    left, equals, right = text.partition("=")
-    if not equals or not left.strip() or not right.strip():
-        raise InputError(f"cannot read {option} {text!r}: write for example {option} {example}")
-    return left.strip(), right.strip()
 
 
 def refuse_scanned(scanned: Sequence[Scanned]) -> None:

@@ -153,7 +153,7 @@ class Order(WithPotential, OfStructure):
 
     def _supercell(self, mixture: Mixture) -> tuple[str, tuple[int, int, int]]:
         """Return the group that orders, and the repeats."""
-        from alchemlip.calculations.mixtures import parse_repeats
+        from alchemlip.calculations.texts import parse_repeats
         from alchemlip.disorder.hessian import random_group
         from alchemlip.disorder.ordering_study import ordering_repeats
 
@@ -171,10 +171,10 @@ class Order(WithPotential, OfStructure):
         store: ResultFolder,
         progress: Progress,
     ) -> None:
+        from alchemlip.crystal.level import level_of_ordering
         from alchemlip.crystal.plausibility import mixture_warnings
         from alchemlip.crystal.relaxation import relax
         from alchemlip.crystal.report import describe_structure
-        from alchemlip.disorder.level import level_of_ordering
         from alchemlip.disorder.ordering_plots import plot_ordering
         from alchemlip.disorder.ordering_study import random_enthalpy, study_ordering
         from alchemlip.mixture.structure_files import write_exact_and_cif

@@ -168,7 +168,7 @@ Dtype = Annotated[str, Field(description="float64, or float32 for speed."), Opti
 
 
 def _three_repeats(value: str) -> str:
-    from alchemlip.calculations.mixtures import parse_repeats
+    from alchemlip.calculations.texts import parse_repeats
 
     try:
         parse_repeats(value, "")

@@ -25,7 +25,7 @@ def prepare_potential(
     representation: str,
 ) -> Potential:
     """Load one potential, or an ensemble, for the command line."""
-    from alchemlip.potential.ensemble import load_potentials
+    from alchemlip.backends.loading import load_potentials
 
     if len(models) > 1 and (modal or head):
         raise InputError(

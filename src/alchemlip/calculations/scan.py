@@ -67,8 +67,8 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
             )
 
         def draw(result: Result) -> None:
-            from alchemlip.disorder.level import scan_level
-            from alchemlip.plotting import plot_scan
+            from alchemlip.crystal.level import scan_level
+            from alchemlip.crystal.plotting import plot_scan
 
             x = composition_grid(len(species), self.points)
             level = scan_level(mixture.group(name).correlation).name

@@ -64,7 +64,7 @@ def measured_costs(
         base: folder that relative paths in options start from.
         trust_file: let local checkpoints run code.
     """
-    from alchemlip.potential.potential import keeping_potentials
+    from alchemlip.backends.loading import keeping_potentials
 
     measured: dict[str, Cost] = {}
     costs = []

@@ -11,7 +11,7 @@ import numpy as np
 from alchemlip.campaigns.coordinates import Coordinate
 from alchemlip.campaigns.means import mean_and_errors
 from alchemlip.campaigns.quantities import LATTICE, error_of
-from alchemlip.plotting import lattice_parameters
+from alchemlip.crystal.plotting import lattice_parameters
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from alchemlip.campaigns.coordinates import Coordinate
 from alchemlip.campaigns.lines import Line, known, lines_of, panels, stacks
 from alchemlip.campaigns.quantities import label, level_of_theory, scaled
+from alchemlip.crystal.plotting import INK, REFERENCE, clean
 from alchemlip.files import save_figure
-from alchemlip.plotting import INK, REFERENCE, clean
 
 # Told apart by those who see few colours, too (Okabe and Ito, 2008); the markers help.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2933", "#8c6d31")

@@ -119,9 +119,9 @@ def run_calculation(
         out: results folder.
         progress: is told how far it is.
     """
+    from alchemlip.backends.loading import keeping_potentials
     from alchemlip.calculations import calculation
     from alchemlip.calculations.base import silent
-    from alchemlip.potential.potential import keeping_potentials
 
     with _alone(), keeping_potentials(_kept_potentials()):
         return calculation(command)(**settings).run(out, progress or silent)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
 from alchemlip.crystal.enthalpy import external_pressure, named
-from alchemlip.disorder.level import level_of_disorder, mixing_level
+from alchemlip.crystal.level import level_of_disorder, mixing_level
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

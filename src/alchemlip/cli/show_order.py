@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
-from alchemlip.disorder.level import level_of_ordering
+from alchemlip.crystal.level import level_of_ordering
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

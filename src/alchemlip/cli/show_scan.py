@@ -8,7 +8,7 @@ from rich.console import Console
 
 from alchemlip.cli.show import show_place, show_warnings, warn_unconverged
 from alchemlip.crystal.enthalpy import found_name, named
-from alchemlip.disorder.level import scan_level
+from alchemlip.crystal.level import scan_level
 
 if TYPE_CHECKING:
     from alchemlip.calculations.result import Result

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from alchemlip.arrays import BoolArray, FloatArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_other_constraints
-from alchemlip.mixture.groups import BoolArray, FloatArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.properties import DerivedProperty, Property
 from alchemlip.crystal.relaxation import RelaxationSettings, cell_mask
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_other_constraints
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.ensemble import Potential, members_of
 from alchemlip.potential.potential import apply_strain

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import formulas, found_name, named
+from alchemlip.crystal.level import scan_level
 from alchemlip.crystal.plausibility import mixture_warnings, spread_warnings
 from alchemlip.crystal.relaxation import RelaxationResult, RelaxationSettings, relax_many
 from alchemlip.crystal.report import describe_potential, describe_relaxation, flat_row
-from alchemlip.disorder.level import scan_level
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.structure_files import write_point_cifs
 from alchemlip.records.results import ResultFolder, fingerprint

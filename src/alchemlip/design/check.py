@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from alchemlip.arrays import IntArray
 from alchemlip.crystal.properties import Property
 from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.design.constraints import CompositionConstraints
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import IntArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

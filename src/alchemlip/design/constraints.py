@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY, VACANCY_NUMBER, element_number, species_symbol
 

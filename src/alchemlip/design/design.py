@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import FORMULA
 from alchemlip.crystal.properties import Property
 from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.crystal.report import describe_potential
 from alchemlip.design.constraints import FEASIBLE, CompositionConstraints
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.records.results import FORMULAS, ResultFolder, fingerprint
 

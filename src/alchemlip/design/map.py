@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.properties import Property
 from alchemlip.crystal.relaxation import RelaxationSettings
 from alchemlip.crystal.response import property_values, response
@@ -20,7 +21,6 @@ from alchemlip.crystal.scanning import ScanPoint, scan
 from alchemlip.design.constraints import CompositionConstraints
 from alchemlip.design.design import DesignResult, Goal, Kind, design
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemlip.crystal.plotting import INK, LINE, REFERENCE, WARM, clean
 from alchemlip.errors import InputError
 from alchemlip.files import save_figure
-from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 
 if TYPE_CHECKING:
     from alchemlip.design.design import DesignPoint, DesignResult, Goal

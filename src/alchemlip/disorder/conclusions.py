@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import found_name, named
-from alchemlip.disorder.level import level_of_disorder, mixing_level
+from alchemlip.crystal.level import level_of_disorder, mixing_level
 from alchemlip.disorder.mixing import BinaryMixing, consolute_point, fit_mixing
 from alchemlip.disorder.quasiharmonic import QuasiHarmonicCrystal, fit_vibrational_mixing
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 
 def concluded(

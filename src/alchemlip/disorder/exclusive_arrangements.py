@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from alchemlip.arrays import IntArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import Group, IntArray
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY_NUMBER
 

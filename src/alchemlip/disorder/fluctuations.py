@@ -13,9 +13,9 @@ from typing import Literal, cast
 
 import numpy as np
 
-from alchemlip.disorder.site_symmetry import SiteSymmetry
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.site_symmetry import SiteSymmetry
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.evaluation import Evaluation
 from alchemlip.potential.potential import AlchemicalPotential

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
-from alchemlip.disorder.site_symmetry import site_symmetry
+from alchemlip.arrays import FloatArray, IntArray
+from alchemlip.crystal.second_derivatives import Method, SecondDerivatives
+from alchemlip.crystal.site_symmetry import site_symmetry
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, Group, IntArray
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.disorder.lattice import TIE
 from alchemlip.disorder.ordering import (
     check_mixed,
@@ -23,7 +24,6 @@ from alchemlip.disorder.ordering import (
 )
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from itertools import product
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 
 TIE = 1e-3

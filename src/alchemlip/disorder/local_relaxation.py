@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.second_derivatives import Method, SecondDerivatives, Variable
+from alchemlip.crystal.site_symmetry import SiteSymmetry, force_constants, site_symmetry
 from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.hessian import random_group, site_components
-from alchemlip.disorder.second_derivatives import Method, SecondDerivatives, Variable
-from alchemlip.disorder.site_symmetry import SiteSymmetry, site_symmetry
 from alchemlip.disorder.supercells import check_exact_composition
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_constraints
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -177,19 +177,6 @@ def _refuse_unrelaxed(gradient: FloatArray) -> None:
             f"the mean-field crystal is not relaxed (largest force {largest:.2g} eV/A): relax the "
             "mixed cell first"
         )
-
-
-def force_constants(found: SiteSymmetry, rows: FloatArray) -> FloatArray:
-    """Return d2E/dr dr (3 S, 3 S) from the rows (3 R, 3 S) of inequivalent sites."""
-    n = rows.shape[1] // 3
-    blocks = rows.reshape(-1, 3, n, 3)
-    full = np.empty((n, 3, n, 3))
-    for site, (representative, operation) in enumerate(found.operation_of.tolist()):
-        rotation = found.rotations[operation]
-        turned = np.einsum("xa,ajb,yb->xjy", rotation, blocks[representative], rotation)
-        full[site][:, found.permutations[operation], :] = turned
-    matrix = full.reshape(3 * n, 3 * n)
-    return 0.5 * (matrix + matrix.T)
 
 
 def _sum_over_sites(found: SiteSymmetry, push: FloatArray) -> FloatArray:

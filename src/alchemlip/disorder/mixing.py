@@ -23,8 +23,9 @@ from ase.units import kB
 from numpy.polynomial import Polynomial
 from scipy.optimize import brentq, root
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
+from alchemlip.mixture.entropy import ideal_mixing_entropy
 
 GRID = 2001
 """Compositions on which the lower hull is searched before it is made exact."""
@@ -58,18 +59,6 @@ def mixing_energies(
             f"the energy of pure component {missing[0]} is missing: add that end to the grid"
         )
     return np.asarray(energies - x @ ends, dtype=np.float64)
-
-
-def ideal_mixing_entropy(x: npt.ArrayLike, disordered_fraction: float = 1.0) -> FloatArray:
-    """Return -c k_B sum_a x_a ln x_a (...,) in eV/K per lattice site.
-
-    Args:
-        x: (..., K) compositions.
-        disordered_fraction: c, disordered sites over all sites.
-    """
-    x = np.asarray(x, dtype=float)
-    logarithm = np.log(np.where(x > 0, x, 1.0))
-    return np.asarray(-disordered_fraction * kB * (x * logarithm).sum(axis=-1), dtype=np.float64)
 
 
 def free_energy_of_mixing(

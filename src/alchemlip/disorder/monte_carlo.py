@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.ordering import OrderingWave
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.disorder.patterns import site_counts
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.species import VACANCY
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.ordering import OrderingWave
 from alchemlip.disorder.pair_interactions import Hessian, PairInteractions
 from alchemlip.disorder.patterns import site_counts, wave_patterns
 from alchemlip.disorder.structure_names import decorated_symmetry, structure_name
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, Group, IntArray
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import ISOTOPE, VACANCY_NUMBER, element_numbers, species_mass
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.disorder.fluctuations import occupancy_covariance
 from alchemlip.disorder.lattice import MixedLattice, distinct_waves
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 DEGENERATE = 1e-6
 """Eigenvalues in eV that differ by less belong to one wave."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.ordered_structures import with_site_classes
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.potential import AlchemicalPotential
 

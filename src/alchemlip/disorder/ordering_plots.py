@@ -9,10 +9,10 @@ from ase.cell import Cell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alchemlip.arrays import FloatArray
 from alchemlip.disorder.ordering import stability_branches
 from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.files import save_figure
-from alchemlip.mixture.groups import FloatArray
 
 INK = "#1f2933"
 LINE = "#1b6ca8"

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.ordered_structures import decided
 from alchemlip.disorder.patterns import discretise, site_counts
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.potential import AlchemicalPotential
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import pressure_volume
+from alchemlip.crystal.level import ordering_level
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian, random_group
 from alchemlip.disorder.kcm import ShellOrder
-from alchemlip.disorder.level import ordering_level
 from alchemlip.disorder.ordered_structures import (
     OrderedStructure,
     ordered_energies,
@@ -33,7 +34,6 @@ from alchemlip.disorder.random_alloy import second_order_energy
 from alchemlip.disorder.size_effect import separation_eigenvalue, size_effect
 from alchemlip.disorder.supercells import Repeats, supercell_repeats
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.potential import AlchemicalPotential
 

@@ -16,9 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.lattice import TIE, MixedLattice, mixed_lattice
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 
 

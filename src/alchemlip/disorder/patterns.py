@@ -12,10 +12,10 @@ from itertools import combinations, product
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.lattice import TIE, MixedLattice
 from alchemlip.disorder.ordering import OrderingWave
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 
 PHASES = (0.0, 0.25 * np.pi, 0.5 * np.pi)
 """Of waves whose double is no reciprocal lattice vector; the others have a sign only."""

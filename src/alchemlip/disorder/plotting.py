@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import found_name, named
-from alchemlip.disorder.level import mixing_level
+from alchemlip.crystal.level import mixing_level
+from alchemlip.crystal.plotting import INK, LINE, REFERENCE, WARM
 from alchemlip.disorder.mixing import BinaryMixing
 from alchemlip.files import save_figure
-from alchemlip.mixture.groups import FloatArray
-from alchemlip.plotting import INK, LINE, REFERENCE, WARM
 
 GRID = np.linspace(0.0, 1.0, 401)
 

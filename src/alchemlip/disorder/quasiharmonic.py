@@ -31,6 +31,7 @@ from ase.units import GPa
 from numpy.polynomial import Polynomial
 from scipy.optimize import minimize_scalar
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.disorder.equation_of_state import with_volume
 from alchemlip.disorder.fluctuations import Order
@@ -41,7 +42,6 @@ from alchemlip.disorder.supercells import Repeats
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.einstein import HBAR, log_masses, thermal_energy
 from alchemlip.mixture.constraints import refuse_constraints
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY
 

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.site_symmetry import site_symmetry
 from alchemlip.disorder.fluctuations import (
     Order,
     exact_composition_term,
@@ -33,7 +35,6 @@ from alchemlip.disorder.fluctuations import (
     over_equivalent_sites,
 )
 from alchemlip.disorder.hessian import OccupancyHessian, random_group
-from alchemlip.disorder.site_symmetry import site_symmetry
 from alchemlip.disorder.supercells import (
     Repeats,
     check_exact_composition,
@@ -41,7 +42,6 @@ from alchemlip.disorder.supercells import (
     supercell_repeats,
 )
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.evaluation import Evaluation
 from alchemlip.potential.potential import AlchemicalPotential

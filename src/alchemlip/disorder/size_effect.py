@@ -22,19 +22,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.second_derivatives import Method, SecondDerivatives
+from alchemlip.crystal.site_symmetry import SiteSymmetry, force_constants, site_symmetry
 from alchemlip.disorder.hessian import random_group, site_components
 from alchemlip.disorder.lattice import mixed_lattice
-from alchemlip.disorder.local_relaxation import (
-    SYMMETRIC_STRAINS,
-    force_constants,
-    stable_modes,
-)
+from alchemlip.disorder.local_relaxation import SYMMETRIC_STRAINS, stable_modes
 from alchemlip.disorder.ordering import covariance_root, occupancy_directions
-from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
-from alchemlip.disorder.site_symmetry import SiteSymmetry, site_symmetry
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_constraints
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

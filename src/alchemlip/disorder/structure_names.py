@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.lattice import TIE, MixedLattice
-from alchemlip.mixture.groups import FloatArray, IntArray
 
 # Bravais lattice of the mixed sites and their number in its cell, space group of the decorated
 # sites, their number in the ordered cell, and unlike nearest neighbours of a minority site.

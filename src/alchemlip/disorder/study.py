@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import formulas, found_name, named, pressure_volume
 from alchemlip.crystal.relaxation import RelaxationSettings, relax
 from alchemlip.crystal.report import describe_potential, describe_structure
@@ -29,7 +30,6 @@ from alchemlip.disorder.quasiharmonic import DISPLACEMENT, quasi_harmonic
 from alchemlip.disorder.random_alloy import RandomAlloy, RandomAlloyPotential, random_alloy
 from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.records.results import ResultFolder, fingerprint
 

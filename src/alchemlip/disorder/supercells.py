@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, Group
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 
 Repeats = tuple[int, int, int]

@@ -95,8 +95,8 @@ def check_potential(name: str, device: str = "auto", trust: bool = False) -> Pot
 
 
 def _checked(name: str, device: str, trust: bool) -> PotentialState:
+    from alchemlip.backends.loading import load_potential
     from alchemlip.backends.registry import own_calculator
-    from alchemlip.potential.potential import load_potential
 
     start = perf_counter()
     potential = load_potential(name, device=device, trust=trust)

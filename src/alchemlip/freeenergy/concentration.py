@@ -18,10 +18,10 @@ import numpy.typing as npt
 from ase import units
 from scipy.special import expit
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.files import save_figure
 from alchemlip.freeenergy.einstein import thermal_energy
-from alchemlip.mixture.groups import FloatArray
 
 
 def vacancy_concentration(free_energy_eV: float, temperature_K: float) -> float:
@@ -150,7 +150,7 @@ def plot_concentration(
     """
     from matplotlib.figure import Figure
 
-    from alchemlip.plotting import INK
+    from alchemlip.crystal.plotting import INK
 
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axis = figure.subplots()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.freeenergy.hamiltonian import AlchemicalTerm, CoupledCalculator, Term, TermResult
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

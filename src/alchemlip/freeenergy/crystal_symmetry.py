@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from ase import Atoms

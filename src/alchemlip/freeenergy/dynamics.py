@@ -23,8 +23,8 @@ from ase.constraints import FixCom
 from ase.md.langevinbaoab import LangevinBAOAB
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from ase import units
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.species import VACANCY, species_mass, species_number
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def ideal_mixing_free_energy(mixture: Mixture, temperature_K: float) -> float:
         InputError: for a group with short-range order, whose entropy is another, or if some sites
             exclude one another.
     """
-    from alchemlip.disorder.mixing import ideal_mixing_entropy
+    from alchemlip.mixture.entropy import ideal_mixing_entropy
 
     thermal_energy(temperature_K)
     mixture.exclusive.refuse_ideal_mixing()

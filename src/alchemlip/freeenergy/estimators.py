@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import (
     FreeEnergyEstimate,
@@ -21,7 +22,6 @@ from alchemlip.freeenergy.estimates import (
     student_interval,
 )
 from alchemlip.freeenergy.packages import estimator_package
-from alchemlip.mixture.groups import FloatArray
 
 REVERSIBLE_KT = 1e-9
 """Work values that agree this closely (in kT) are one reversible work."""

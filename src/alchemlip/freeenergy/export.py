@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import check_temperature
 from alchemlip.freeenergy.packages import estimator_package
 from alchemlip.freeenergy.recorded import Leg, legs_of, paths_of, windows_of, works_of
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd

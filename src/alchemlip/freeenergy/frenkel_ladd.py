@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import units
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry
 from alchemlip.freeenergy.dynamics import DynamicsSettings, check_ensemble
@@ -66,7 +67,6 @@ from alchemlip.freeenergy.switching import (
     run_switching,
 )
 from alchemlip.freeenergy.trajectory import Progress, Recording, run_trajectory
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.species import species_mass, species_number
 from alchemlip.records.runs import RunRecord
 

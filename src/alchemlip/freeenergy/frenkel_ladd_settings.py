@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import CrystalSymmetry, crystal_symmetry, site_labels
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import CentreOfMass
 from alchemlip.freeenergy.switching import SwitchingSettings
 from alchemlip.freeenergy.trajectory import Segment
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.species import VACANCY
 
 if TYPE_CHECKING:

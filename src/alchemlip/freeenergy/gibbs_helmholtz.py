@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 DRAWS = 2000
 GRID = 401

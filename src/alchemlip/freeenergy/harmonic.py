@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.einstein import (
     HBAR,
@@ -25,7 +26,6 @@ from alchemlip.freeenergy.einstein import (
     quantum_harmonic_correction,
     thermal_energy,
 )
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -137,9 +137,9 @@ def mixture_force_constants(
         symprec: tolerance of the symmetry search in Angstrom; None uses none.
         displacement_A: central differences of so many Angstrom, instead of the exact curvature.
     """
-    from alchemlip.disorder.local_relaxation import force_constants as by_symmetry
-    from alchemlip.disorder.second_derivatives import Method, SecondDerivatives
-    from alchemlip.disorder.site_symmetry import site_symmetry
+    from alchemlip.crystal.second_derivatives import Method, SecondDerivatives
+    from alchemlip.crystal.site_symmetry import force_constants as by_symmetry
+    from alchemlip.crystal.site_symmetry import site_symmetry
 
     derivatives = SecondDerivatives(mixture, potential, ("positions",))
     found = site_symmetry(mixture, None, symprec)

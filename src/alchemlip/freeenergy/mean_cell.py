@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.plotting import INK, LINE, REFERENCE, WARM, clean
 from alchemlip.files import save_figure
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyCurve, FreeEnergyPoints
 from alchemlip.freeenergy.phase_stability import Crossing
-from alchemlip.mixture.groups import FloatArray
-from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 from alchemlip.records.runs import RunRecord
 
 PALETTE = (LINE, WARM, "#0f766e", "#7c3aed", "#ca8a04", "#4b5563")

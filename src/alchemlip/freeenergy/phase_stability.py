@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.gibbs_helmholtz import (
     DRAWS,
@@ -27,7 +28,6 @@ from alchemlip.freeenergy.gibbs_helmholtz import (
     last_order,
     spread,
 )
-from alchemlip.mixture.groups import FloatArray
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from alchemlip.arrays import FloatArray
+from alchemlip.crystal.plotting import INK, LINE, REFERENCE, WARM, clean
 from alchemlip.files import save_figure
 from alchemlip.freeenergy.estimates import FreeEnergyEstimate
 from alchemlip.freeenergy.estimators import estimate_from_work
 from alchemlip.freeenergy.export import hat_means
 from alchemlip.freeenergy.recorded import BACKWARD, FORWARD, Leg, legs_of, paths_of, works_of
-from alchemlip.mixture.groups import FloatArray
-from alchemlip.plotting import INK, LINE, REFERENCE, WARM, clean
 
 if TYPE_CHECKING:
     from alchemlip.records.runs import RunRecord

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimators import work_of
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from alchemlip.records.runs import RunRecord

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.arrays import FloatArray, IntArray
 
 
 class ReplicaExchange:

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import check_temperature, standard_error_of_mean
 from alchemlip.freeenergy.gibbs_helmholtz import FreeEnergyPoints
-from alchemlip.mixture.groups import FloatArray
 
 Leg = tuple[FloatArray, FloatArray]
 """Scale s (n,) and unscaled potential energy or enthalpy V + P Vol (n,) in eV, in order of time."""

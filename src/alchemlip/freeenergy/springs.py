@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.crystal_symmetry import (
     CrystalSymmetry,
@@ -29,7 +30,6 @@ from alchemlip.freeenergy.crystal_symmetry import (
     nearest_neighbour_distances,
 )
 from alchemlip.freeenergy.einstein import thermal_energy
-from alchemlip.mixture.groups import FloatArray
 
 if TYPE_CHECKING:
     from ase import Atoms

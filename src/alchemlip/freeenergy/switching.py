@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemlip.arrays import FloatArray
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
 from alchemlip.freeenergy.trajectory import (
@@ -26,7 +27,6 @@ from alchemlip.freeenergy.trajectory import (
     Segment,
     run_trajectory,
 )
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.records.runs import RunRecord
 
 if TYPE_CHECKING:

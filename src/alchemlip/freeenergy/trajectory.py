@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.freeenergy.dynamics import (
     DynamicsSettings,
     check_stability,
     make_integrator,
 )
 from alchemlip.freeenergy.hamiltonian import CoupledCalculator
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.records.runs import Frame, RunRecord, Sample
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.dynamics import DynamicsSettings
 from alchemlip.freeenergy.einstein import (
@@ -35,7 +36,7 @@ from alchemlip.freeenergy.switching import (
 )
 from alchemlip.freeenergy.trajectory import Progress
 from alchemlip.mixture.compositions import with_flat_composition
-from alchemlip.mixture.groups import Correlation, FloatArray, Group, Selection
+from alchemlip.mixture.groups import Correlation, Group, Selection
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import species_number
 from alchemlip.potential.calculator import AlchemicalCalculator

@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.chemical_potential import ChemicalPotential
 from alchemlip.freeenergy.concentration import concentration_results
@@ -61,7 +62,7 @@ from alchemlip.freeenergy.switching import (
 )
 from alchemlip.freeenergy.trajectory import Progress
 from alchemlip.mixture.compositions import with_flat_composition
-from alchemlip.mixture.groups import FloatArray, Group
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY, VACANCY_NUMBER, species_mass, species_number
 from alchemlip.potential.calculator import AlchemicalCalculator

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from ase.units import kB
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.freeenergy.estimates import (
     FreeEnergyEstimate,
@@ -23,7 +24,6 @@ from alchemlip.freeenergy.estimates import (
 )
 from alchemlip.freeenergy.export import energy_table, gradient_table
 from alchemlip.freeenergy.packages import estimator_package, quiet_loguru
-from alchemlip.mixture.groups import FloatArray
 
 NOT_SWITCHED = float("nan")
 CLEAR_GAIN = 1.5

@@ -21,6 +21,7 @@ import numpy as np
 from ase import units
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.freeenergy.coupled_batch import energies_at_couplings, evaluate_batch
 from alchemlip.freeenergy.dynamics import (
     DynamicsSettings,
@@ -32,7 +33,6 @@ from alchemlip.freeenergy.hamiltonian import CoupledCalculator
 from alchemlip.freeenergy.replica_exchange import ReplicaExchange
 from alchemlip.freeenergy.switching import generator_of
 from alchemlip.freeenergy.trajectory import Progress, Recording, sample_of
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.records.runs import RunRecord, Sample
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import BoolArray, FloatArray, IntArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import BoolArray, FloatArray, Group, IntArray, frozen
+from alchemlip.mixture.groups import Group, frozen
 from alchemlip.mixture.species import SUM_TOLERANCE, VACANCY_NUMBER
 
 if TYPE_CHECKING:

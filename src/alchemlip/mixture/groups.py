@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.short_range_order import ShortRangeOrder
 from alchemlip.mixture.species import (
@@ -19,10 +20,6 @@ from alchemlip.mixture.species import (
     species_number,
     species_symbol,
 )
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 Correlation = Literal["independent", "concerted", "short-range"]
 Selection = str | int | tuple[int, ...]

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alchemlip.arrays import BoolArray, FloatArray, IntArray
 from alchemlip.errors import InputError
+from alchemlip.mixture.constraints import constraints_of
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs
 from alchemlip.mixture.groups import (
-    BoolArray,
     Correlation,
     Correlations,
-    FloatArray,
     Group,
-    IntArray,
     Selection,
     frozen,
     mixed_groups,
@@ -39,11 +38,20 @@ from alchemlip.mixture.species import (
     species_number,
     species_symbol,
 )
+from alchemlip.mixture.split_sites import PairLike, pairs_of
+from alchemlip.mixture.structures import (
+    atoms_from_mixture,
+    groups_from_atoms,
+    pairs_from_atoms,
+    parts_of_atoms,
+    parts_of_end_states,
+    parts_of_structure,
+    species_of_atoms,
+    structure_from_mixture,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-    from alchemlip.mixture.split_sites import PairLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +164,6 @@ class Mixture:
         Raises:
             InputError: if a selection matches nothing, groups overlap, or a composition is bad.
         """
-        from alchemlip.mixture.constraints import constraints_of
-        from alchemlip.mixture.structures import (
-            groups_from_atoms,
-            pairs_from_atoms,
-            species_of_atoms,
-        )
-
         present = groups_from_atoms(atoms)
         numbers = species_of_atoms(atoms, present)
         made = mixed_groups(numbers, present, composition, groups, correlation, normalise)
@@ -195,11 +196,10 @@ class Mixture:
         Raises:
             InputError: if the structures have different numbers of sites or do not differ.
         """
-        from alchemlip.mixture.structures import mixture_from_end_states
-
-        return mixture_from_end_states(
+        parts = parts_of_end_states(
             end_states, composition, name, correlation, all_sites, normalise
         )
+        return cls(**parts)
 
     @classmethod
     def from_structure(
@@ -214,9 +214,7 @@ class Mixture:
         Sites of equal occupancies form one group. Occupancies that sum to less than 1 leave the
         rest to the vacancy; oxidation states are dropped.
         """
-        from alchemlip.mixture.structures import mixture_from_structure
-
-        return mixture_from_structure(structure, correlation, normalise)
+        return cls(**parts_of_structure(structure, correlation, normalise))
 
     @classmethod
     def from_atoms(cls, atoms: Atoms) -> Mixture:
@@ -226,9 +224,7 @@ class Mixture:
         convention, as its CIF reader fills them. Atoms fixed by ``FixAtoms`` are fixed in
         relaxations, which other constraints refuse.
         """
-        from alchemlip.mixture.structures import mixture_from_atoms
-
-        return mixture_from_atoms(atoms)
+        return cls(**parts_of_atoms(atoms))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Mixture:
@@ -495,8 +491,6 @@ class Mixture:
             InputError: if sites of a pair, or of a set that all exclude one another, are filled by
                 more than 1 together.
         """
-        from alchemlip.mixture.split_sites import pairs_of
-
         made = pairs if isinstance(pairs, ExclusivePairs) else pairs_of(self, pairs)
         return self._sharing_nodes(replace(self, exclusive=made))
 
@@ -610,14 +604,10 @@ class Mixture:
         occupancies alone cannot say: group names, components and correlations;
         ``info["alchemlip_exclusive"]`` the exclusive pairs. Fixed sites have ``FixAtoms``.
         """
-        from alchemlip.mixture.structures import atoms_from_mixture
-
         return atoms_from_mixture(self)
 
     def to_structure(self) -> Any:
         """Return a pymatgen ``Structure`` with partial occupancies."""
-        from alchemlip.mixture.structures import structure_from_mixture
-
         return structure_from_mixture(self)
 
     def _repr_html_(self) -> str:

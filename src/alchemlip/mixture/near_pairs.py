@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alchemlip.mixture.groups import BoolArray, FloatArray, IntArray
+from alchemlip.arrays import BoolArray, FloatArray, IntArray
 
 _MARGIN = 1e-9
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from alchemlip.mixture.groups import BoolArray, FloatArray, Group, IntArray
+from alchemlip.arrays import BoolArray, FloatArray, IntArray
+from alchemlip.mixture.groups import Group
 from alchemlip.mixture.species import VACANCY_NUMBER, element_numbers
 
 PURE = -1

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from alchemlip.errors import InputError
 from alchemlip.mixture.exclusive import ExclusivePairs, Shift, full_cell
-from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.near_pairs import pairs_within
 from alchemlip.mixture.species import VACANCY, VACANCY_NUMBER, element_numbers
 
+if TYPE_CHECKING:
+    from alchemlip.mixture.mixture import Mixture
+
 TOO_CLOSE = 0.7
-"""Of the sum of two covalent radii (those of `alchemlip.crystal.plausibility`): below every bond but
-a few triple ones between metals, and above the distances of nearly all split sites."""
+"""Of the sum of two covalent radii (as in `alchemlip.crystal.plausibility`): below every bond but a
+few triple ones between metals, and above the distances of nearly all split sites."""
 EQUALLY_NEAR = 0.01
 """Images whose distances differ by less (Angstrom) are equally near."""
 

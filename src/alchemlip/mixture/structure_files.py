@@ -17,8 +17,6 @@ from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY
 from alchemlip.mixture.structures import (
     atoms_from_mixture,
-    mixture_from_atoms,
-    mixture_from_structure,
 )
 
 HOLDS_OCCUPANCIES = (".cif", ".json", ".extxyz")
@@ -110,11 +108,11 @@ def _read_other(path: Path, normalise: bool) -> tuple[Mixture, list[str]]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         if not isinstance(parsed, Atoms):
-            mixture = mixture_from_structure(parsed, normalise=normalise)
+            mixture = Mixture.from_structure(parsed, normalise=normalise)
         elif not len(parsed):
             raise InputError(f"the structure file {str(path)!r} holds no atoms: give another file")
         else:
-            mixture = mixture_from_atoms(parsed)
+            mixture = Mixture.from_atoms(parsed)
     notes = [str(warning.message) for warning in told]
     return mixture, notes
 

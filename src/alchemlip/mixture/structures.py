@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import constraints_of, constraints_of_structure
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs, pairs_from_note, pairs_note
-from alchemlip.mixture.groups import Correlation, Group, IntArray
-from alchemlip.mixture.mixture import Mixture
+from alchemlip.mixture.groups import Correlation, Group
 from alchemlip.mixture.short_range_order import ShortRangeOrder
 from alchemlip.mixture.species import (
     HYDROGEN_MASSES,
@@ -30,6 +30,11 @@ from alchemlip.mixture.species import (
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from alchemlip.mixture.mixture import Mixture
+
+Parts = dict[str, Any]
+"""Arguments of a `Mixture`, by name."""
+
 OCCUPANCY = "occupancy"
 KINDS = "spacegroup_kinds"
 GROUPS = "alchemlip_groups"
@@ -42,10 +47,10 @@ ROUNDING = 0.02
 # ---------------------------------------------------------------------- pymatgen
 
 
-def mixture_from_structure(
+def parts_of_structure(
     structure: Any, correlation: Correlation = "independent", normalise: bool = False
-) -> Mixture:
-    """Make a mixture of a pymatgen ``Structure``; sites of equal occupancies form one group.
+) -> Parts:
+    """Read a pymatgen ``Structure``; sites of equal occupancies form one group.
 
     Args:
         structure: a pymatgen ``Structure`` (or ``Molecule``), ordered or not.
@@ -74,7 +79,7 @@ def mixture_from_structure(
     cell = np.zeros((3, 3)) if lattice is None else np.array(lattice.matrix)
     pbc = np.zeros(3, dtype=bool) if lattice is None else np.array(lattice.pbc)
     kept = constraints_of_structure(structure)
-    return Mixture(np.array(numbers), structure.cart_coords, cell, pbc, groups, **kept)
+    return _parts(np.array(numbers), structure.cart_coords, cell, pbc, groups) | kept
 
 
 def structure_from_mixture(mixture: Mixture) -> Any:
@@ -230,15 +235,16 @@ def atoms_from_mixture(mixture: Mixture) -> Atoms:
     return atoms
 
 
-def mixture_from_atoms(atoms: Atoms) -> Mixture:
-    """Make a mixture of ASE atoms; see ``Mixture.from_atoms``."""
+def parts_of_atoms(atoms: Atoms) -> Parts:
+    """Read ASE atoms; see ``Mixture.from_atoms``."""
     groups = groups_from_atoms(atoms)
     occupied = {site for group in groups for site in group.sites.tolist()}
     if OCCUPANCY in atoms.info:
         _check_shown(atoms, [site for site in range(len(atoms)) if site not in occupied])
     numbers, pairs = species_of_atoms(atoms, groups), pairs_from_atoms(atoms)
     kept = constraints_of(atoms)
-    return Mixture(numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups, pairs, **kept)
+    parts = _parts(numbers, atoms.positions, atoms.cell.array, atoms.pbc, groups)
+    return parts | {"exclusive": pairs} | kept
 
 
 def species_of_atoms(atoms: Atoms, groups: Sequence[Group] = ()) -> IntArray:
@@ -273,14 +279,14 @@ def _of_another_element(number: int, mass: float) -> bool:
     return bool((np.abs(np.delete(atomic_masses, [0, number]) - mass) < 1e-9).any())
 
 
-def mixture_from_end_states(
+def parts_of_end_states(
     end_states: Mapping[str, Atoms],
     composition: Mapping[str, float],
     name: str,
     correlation: Correlation,
     all_sites: bool,
     normalise: bool,
-) -> Mixture:
+) -> Parts:
     """Interpolate between ASE structures; see ``Mixture.from_end_states``."""
     labels = tuple(end_states)
     if not labels:
@@ -310,14 +316,18 @@ def mixture_from_end_states(
     group = Group(
         name, sites, labels, species[sites], np.array(list(weights.values())), correlation
     )
-    return Mixture(
-        species[:, 0],
-        first.positions,
-        first.cell.array,
-        first.pbc,
-        (group,),
-        **constraints_of(first),
-    )
+    parts = _parts(species[:, 0], first.positions, first.cell.array, first.pbc, (group,))
+    return parts | constraints_of(first)
+
+
+def _parts(numbers: Any, positions: Any, cell: Any, pbc: Any, groups: tuple[Group, ...]) -> Parts:
+    return {
+        "numbers": numbers,
+        "positions": positions,
+        "cell": cell,
+        "pbc": pbc,
+        "groups": groups,
+    }
 
 
 def groups_from_atoms(atoms: Atoms) -> tuple[Group, ...]:

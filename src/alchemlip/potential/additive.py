@@ -19,8 +19,8 @@ from ase.calculators.calculator import (
     equal,
 )
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY_NUMBER, element_numbers
 

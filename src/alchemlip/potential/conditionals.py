@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 
 ABSENT = -1

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 
-from alchemlip.backends import ModelCard
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
+from alchemlip.potential.backend import ModelCard
 from alchemlip.potential.evaluation import Evaluation
 from alchemlip.potential.neighbours import NeighbourList
 from alchemlip.potential.potential import AlchemicalPotential
@@ -181,24 +181,6 @@ class EnsemblePotential:
 
 Potential: TypeAlias = AlchemicalPotential | EnsemblePotential
 """What a calculation runs on: one potential, or several."""
-
-
-def load_potentials(names: Sequence[str], **options: Any) -> Potential:
-    """Load one potential, or an ensemble of several.
-
-    Args:
-        names: as for `load_potential`; a fidelity or head follows its name: ``sevennet-mf-0@PBE``.
-        options: of `load_potential`.
-
-    Raises:
-        InputError: from `load_potential`, or if the same potential is named twice.
-    """
-    from alchemlip.potential.potential import load_potential
-
-    if not names:
-        raise InputError("no potential is named: give the name of one (alchemlip models)")
-    loaded = [load_potential(name, **options) for name in names]
-    return loaded[0] if len(loaded) == 1 else EnsemblePotential(loaded)
 
 
 def members_of(potential: Potential) -> tuple[AlchemicalPotential, ...]:

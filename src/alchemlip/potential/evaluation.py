@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from alchemlip.mixture.groups import FloatArray
+from alchemlip.arrays import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.potential.graph import Graph
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.nodes import PURE
 from alchemlip.potential.conditionals import ConditionalTable, conditional_table, edge_shells

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alchemlip.arrays import BoolArray, IntArray
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs
-from alchemlip.mixture.groups import BoolArray, IntArray
 from alchemlip.mixture.nodes import PURE
 from alchemlip.potential.conditionals import ABSENT
 

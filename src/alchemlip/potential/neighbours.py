@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from vesin import NeighborList as VesinList
 
+from alchemlip.arrays import BoolArray, FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs
-from alchemlip.mixture.groups import BoolArray, FloatArray, IntArray
 
 SMALLEST_DISTANCE = 0.3
 """Sites closer than this (Angstrom) are refused: no potential was trained there."""

@@ -13,33 +13,25 @@ is replaced by the occupancies: exact at the ends, cheaper, and another path in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alchemlip.backends import Backend, ModelCard
-from alchemlip.batching.executor import batched_run
-from alchemlip.batching.requests import Wanted
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY_NUMBER, species_symbol
+from alchemlip.potential.backend import Backend, ModelCard
 from alchemlip.potential.evaluation import Evaluation, evaluations
 from alchemlip.potential.graph import Graph, build_graph
 from alchemlip.potential.messages import Form
 from alchemlip.potential.neighbours import NeighbourList
+from alchemlip.potential.turns import Wanted, waiting_run
 
 Representation = Literal["nodes", "embedding"]
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-_KEPT: ContextVar[dict[str, AlchemicalPotential] | None] = ContextVar("kept", default=None)
 
 
 class AlchemicalPotential:
@@ -49,6 +41,7 @@ class AlchemicalPotential:
         backend: the model.
         source: arguments with which `load_potential` makes it again, in another process.
         representation: ``nodes``, or ``embedding`` for a switching path at the plain model's cost.
+        reload: makes it again from ``source``; without both it cannot be pickled.
 
     Raises:
         InputError: if the model has no such representation.
@@ -59,6 +52,7 @@ class AlchemicalPotential:
         backend: Backend,
         source: Mapping[str, Any] | None = None,
         representation: Representation = "nodes",
+        reload: Callable[[Mapping[str, Any]], AlchemicalPotential] | None = None,
     ) -> None:
         if representation not in get_args(Representation):
             raise InputError(
@@ -73,22 +67,23 @@ class AlchemicalPotential:
         self.backend = backend
         self.representation: Representation = representation
         self._source = None if source is None else dict(source)
+        self._reload = reload
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AlchemicalPotential:
         # Nothing in a potential changes: copies of calculators share the weights.
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._source is None:
+        if self._source is None or self._reload is None:
             raise TypeError("a potential that was not made by load_potential cannot be pickled")
-        return _reload, (self._source,)
+        return self._reload, (self._source,)
 
     def with_representation(self, representation: Representation) -> AlchemicalPotential:
         """Return the same weights, shared, in another representation."""
         source = self._source
         if source is not None:
             source = {**source, "representation": representation}
-        return AlchemicalPotential(self.backend, source, representation)
+        return AlchemicalPotential(self.backend, source, representation, self._reload)
 
     @property
     def name(self) -> str:
@@ -347,7 +342,7 @@ class AlchemicalPotential:
                 composition_gradient=composition_gradient,
                 form=form,
             )[0]
-        run = batched_run()
+        run = waiting_run()
         if run is not None:
             asked = Wanted(forces, stress, composition_gradient, form)
             return run.evaluate(self, mixtures, neighbour_lists, asked)
@@ -384,74 +379,6 @@ class AlchemicalPotential:
         )
 
 
-def load_potential(
-    name: str = "sevennet-0",
-    device: str = "auto",
-    dtype: str = "float64",
-    *,
-    modal: str | None = None,
-    head: str | None = None,
-    trust: bool = False,
-    representation: Representation = "nodes",
-) -> AlchemicalPotential:
-    """Load a potential with its released weights.
-
-    Args:
-        name: a known name (``alchemlip models`` lists them) or the path of a checkpoint; a fidelity
-            or head may follow a known name: ``sevennet-mf-0@PBE``.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (CUDA where there is one).
-        dtype: ``float64`` for relaxations and derivatives, ``float32`` for speed.
-        modal: fidelity of a multi-fidelity SevenNet model.
-        head: head of a multi-head MACE model.
-        trust: allow a local file, which is a pickle and can run code when it is read.
-        representation: ``nodes``, or ``embedding``: see `AlchemicalPotential`.
-
-    Raises:
-        InputError: if the name, device or dtype is unknown, or the potential's package is missing.
-    """
-    from alchemlip.backends.registry import make_backend
-
-    if dtype not in DTYPES:
-        raise InputError(f"unknown dtype {dtype!r}: choose float32 or float64")
-    source: dict[str, Any] = {"name": name, "device": device, "dtype": dtype}
-    source |= {"modal": modal, "head": head, "trust": trust, "representation": representation}
-    kept = _KEPT.get()
-    key = repr((source, _state_of_file(Path(name))))
-    if kept is not None and key in kept:
-        return kept[key]
-    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
-    potential = AlchemicalPotential(backend, source, representation)
-    if kept is not None:
-        kept[key] = potential
-    return potential
-
-
-@contextmanager
-def keeping_potentials(kept: dict[str, AlchemicalPotential]) -> Iterator[None]:
-    """Let `load_potential` load every potential once, for work that asks for it again and again.
-
-    Args:
-        kept: what was loaded, by its source; the caller keeps it for the next time.
-    """
-    token = _KEPT.set(kept)
-    try:
-        yield
-    finally:
-        _KEPT.reset(token)
-
-
-def _state_of_file(file: Path) -> tuple[str, int, int] | None:
-    """Return what tells whether a local checkpoint is still the same."""
-    if not file.is_file():
-        return None
-    state = file.stat()
-    return str(file.absolute()), state.st_mtime_ns, state.st_size
-
-
-def _reload(source: Mapping[str, Any]) -> AlchemicalPotential:
-    return load_potential(**source)
-
-
 def apply_strain(
     graph: Graph, positions: Tensor, cells: Tensor, strain: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -459,20 +386,3 @@ def apply_strain(
     symmetric = 0.5 * (strain + strain.transpose(1, 2))
     moved = positions + torch.einsum("sx,sxy->sy", positions, symmetric[graph.site_structure])
     return moved, cells + cells @ symmetric
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}: choose cpu, cuda or auto") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device {name!r} is not supported: choose cpu, cuda or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {name!r} is not available here: use cpu or auto ('alchemlip doctor' "
-            "tells what torch sees)"
-        )
-    return device

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alchemlip.mixture.groups import BoolArray, IntArray
+from alchemlip.arrays import BoolArray, IntArray
 from alchemlip.mixture.nodes import PURE
 from alchemlip.potential.graph import Graph
 from alchemlip.potential.messages import Form, MessageTables

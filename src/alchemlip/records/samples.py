@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray
 
 KEYS = ("repeat", "segment", "window", "step")
 NUMBERS = (

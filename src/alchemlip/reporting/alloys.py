@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alchemlip.crystal.enthalpy import external_pressure, found_name, named
-from alchemlip.disorder.level import Level, level_of_disorder, level_of_ordering, mixing_level
+from alchemlip.crystal.level import Level, level_of_disorder, level_of_ordering, mixing_level
 from alchemlip.reporting.content import (
     Figure,
     Findings,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.mixture.groups import FloatArray
+from alchemlip.arrays import FloatArray
 from alchemlip.reporting.content import Trace
 
 SERIES = ("@line", "@warm", "@third", "@fourth")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import found_name, named
-from alchemlip.disorder.level import Level, scan_level
-from alchemlip.mixture.groups import FloatArray
-from alchemlip.plotting import lattice_parameters
+from alchemlip.crystal.level import Level, scan_level
+from alchemlip.crystal.plotting import lattice_parameters
 from alchemlip.reporting.content import (
     Figure,
     Findings,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY, element_number, species_number
 from alchemlip.reporting.content import Figure, Table, Trace, table_of

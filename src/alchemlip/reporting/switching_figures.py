@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.freeenergy.export import hat_means
 from alchemlip.freeenergy.recorded import BACKWARD, FORWARD, Leg, legs_of, paths_of, works_of
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.reporting.content import Figure, Trace, table_of
 from alchemlip.reporting.figures import (
     axes,

@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.blocks import Block, number
 from alchemlip.mixture.cif.expansion import Expanded
 from alchemlip.mixture.cif.rows import Row
 from alchemlip.mixture.exclusive import NO_PAIRS, ExclusivePairs, filled_parts
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import SUM_TOLERANCE
 from alchemlip.mixture.split_sites import TOO_CLOSE, describe_pairs, exclusive_pairs

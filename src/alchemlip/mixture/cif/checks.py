@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.blocks import Block, last_digit, number
 from alchemlip.mixture.cif.expansion import Expanded
@@ -18,7 +19,6 @@ from alchemlip.mixture.cif.formula import (
     written,
 )
 from alchemlip.mixture.cif.rows import AtomList, Row
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.species import species_mass, species_number
 
 FORMULA = "_chemical_formula_sum"

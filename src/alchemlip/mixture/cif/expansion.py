@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.blocks import Block
 from alchemlip.mixture.cif.rows import Row
 from alchemlip.mixture.cif.symmetry import Operations
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.near_pairs import pairs_within
 
 LEAST = 0.005

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.alternatives import with_alternatives
 from alchemlip.mixture.cif.blocks import Block, chosen_block, number, read_blocks
@@ -27,7 +28,6 @@ from alchemlip.mixture.cif.checks import (
 from alchemlip.mixture.cif.expansion import Expanded, expand
 from alchemlip.mixture.cif.rows import AtomList, Row, atom_list
 from alchemlip.mixture.cif.symmetry import Operations, candidate_operations, refuse_other_symmetry
-from alchemlip.mixture.groups import FloatArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import SUM_TOLERANCE, species_number
 from alchemlip.mixture.structures import completed, named_groups

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.blocks import UNKNOWN, Block, number
-from alchemlip.mixture.groups import FloatArray, IntArray
 
 LISTED = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")

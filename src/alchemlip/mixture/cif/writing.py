@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.cif.alternatives import PAIR, PAIRS
 from alchemlip.mixture.cif.expansion import wrapped
 from alchemlip.mixture.cif.rows import MASS
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import (
     HYDROGEN_MASSES,

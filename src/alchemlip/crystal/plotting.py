@@ -14,9 +14,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alchemlip.arrays import FloatArray
 from alchemlip.crystal.enthalpy import found_name, named
 from alchemlip.files import save_figure
-from alchemlip.mixture.groups import FloatArray
 
 INK = "#1f2933"
 LINE = "#1b6ca8"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
-from alchemlip.mixture.groups import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 
 if TYPE_CHECKING:

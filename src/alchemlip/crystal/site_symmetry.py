@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemlip.mixture.groups import FloatArray, IntArray
+from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
 
 
@@ -93,6 +93,19 @@ def site_symmetry(
         permutations=np.array(permutations, dtype=np.int64),
         rotations=cartesian,
     )
+
+
+def force_constants(found: SiteSymmetry, rows: FloatArray) -> FloatArray:
+    """Return d2E/dr dr (3 S, 3 S) from the rows (3 R, 3 S) of inequivalent sites."""
+    n = rows.shape[1] // 3
+    blocks = rows.reshape(-1, 3, n, 3)
+    full = np.empty((n, 3, n, 3))
+    for site, (representative, operation) in enumerate(found.operation_of.tolist()):
+        rotation = found.rotations[operation]
+        turned = np.einsum("xa,ajb,yb->xjy", rotation, blocks[representative], rotation)
+        full[site][:, found.permutations[operation], :] = turned
+    matrix = full.reshape(3 * n, 3 * n)
+    return 0.5 * (matrix + matrix.T)
 
 
 def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, FloatArray]:
