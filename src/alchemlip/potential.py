@@ -13,8 +13,9 @@ is replaced by the occupancies: exact at the ends, cheaper, and another path in 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -33,17 +34,25 @@ from alchemlip.groups import FloatArray
 from alchemlip.messages import Form
 from alchemlip.mixture import Mixture
 from alchemlip.neighbours import NeighbourList
+from alchemlip.process_state import leaving_no_trace
 from alchemlip.species import VACANCY_NUMBER, species_symbol
 
 Representation = Literal["nodes", "embedding"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
+# For models that do not say how they behave in several threads; also of other packages, which may
+# share what they keep between calls.
+_ONE_AT_A_TIME = threading.RLock()
+
+# What loading changes in the process, and puts back, is not each thread's own.
+_LOADING = threading.RLock()
+
 _KEPT: ContextVar[dict[str, AlchemicalPotential] | None] = ContextVar("kept", default=None)
 
 
 class AlchemicalPotential:
-    """A model evaluated at continuous occupancies.
+    """A model evaluated at continuous occupancies, from any number of threads.
 
     Args:
         backend: the model.
@@ -72,6 +81,8 @@ class AlchemicalPotential:
             )
         self.backend = backend
         self.representation: Representation = representation
+        safe = bool(getattr(backend, "thread_safe", False))
+        self._turn: AbstractContextManager[Any] = nullcontext() if safe else _ONE_AT_A_TIME
         self._source = None if source is None else dict(source)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AlchemicalPotential:
@@ -209,7 +220,8 @@ class AlchemicalPotential:
         chosen = self._form(form)
         vectors = graph.edge_vectors(positions, cells).to(self.dtype)
         occupancies = graph.occupancies(composition).to(self.dtype)
-        return self.backend.node_energies(graph, vectors, occupancies, chosen)
+        with self._turn:
+            return self.backend.node_energies(graph, vectors, occupancies, chosen)
 
     def energies(
         self,
@@ -251,7 +263,8 @@ class AlchemicalPotential:
             vectors = graph.edge_vectors(graph.positions, graph.cells).to(self.dtype)
             occupancies = graph.occupancies(graph.composition)
             form = self._form(None)
-            values = moments(graph, vectors, occupancies.to(self.dtype), form).double()
+            with self._turn:
+                values = moments(graph, vectors, occupancies.to(self.dtype), form).double()
             by_site = values if form == "embedding" else graph.on_sites(values * occupancies)
         return np.asarray(by_site.cpu().numpy())
 
@@ -419,7 +432,8 @@ def load_potential(
     key = repr((source, _state_of_file(Path(name))))
     if kept is not None and key in kept:
         return kept[key]
-    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
+    with _LOADING, leaving_no_trace():
+        backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
     potential = AlchemicalPotential(backend, source, representation)
     if kept is not None:
         kept[key] = potential

@@ -30,6 +30,7 @@ from alchemlip.errors import FolderInUseError, InputError
 RESULT = "result.json"
 POINTS = "points.jsonl"
 LOCK = ".lock"
+FORMULAS = "formulas"  # inputs that note formulas which were changed, one sentence each
 PARTIAL = ".partial"  # what a file is called while it is written
 PACKAGES = (
     "alchemlip",
@@ -64,6 +65,7 @@ class ResultFolder:
     Attributes:
         resumed: whether the folder already belonged to this very calculation.
         finished: whether that calculation was finished; then its record is left alone.
+        outdated: what has changed in the formulas since it was finished; empty for nothing.
 
     Raises:
         InputError: if the folder holds another calculation, or files that are no calculation's, or
@@ -80,6 +82,7 @@ class ResultFolder:
         self.path = Path(folder)
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))
         self._command = command
+        self.outdated: list[str] = []
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{str(self.path)!r} is a file: name a folder for the results")
         file = self.path / RESULT
@@ -208,12 +211,22 @@ class ResultFolder:
         return _json_object(file, "name a new folder (--out), or move it away")
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
-        before = (record.get("command"), record.get("inputs", {}))
+        inputs = dict(record.get("inputs", {}))
+        noted = inputs.pop(FORMULAS, [])
+        if FORMULAS in self.inputs:
+            inputs[FORMULAS] = self.inputs[FORMULAS]
+        before = (record.get("command"), inputs)
         reason = difference(before, (self._command, self.inputs))
         if reason:
             raise InputError(
                 f"the folder {str(self.path)!r} belongs to another run ({reason}): name a new "
                 "folder (--out)"
+            )
+        self.outdated = [text for text in inputs.get(FORMULAS, ()) if text not in noted]
+        if self.outdated and record.get("status") != "finished":
+            raise InputError(
+                f"the folder {str(self.path)!r} holds a run that an earlier version began, and "
+                f"since then {'; '.join(self.outdated)}: name a new folder (--out)"
             )
 
     def _write(self) -> None:

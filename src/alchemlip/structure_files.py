@@ -13,6 +13,7 @@ import numpy as np
 
 from alchemlip.errors import InputError
 from alchemlip.mixture import Mixture
+from alchemlip.process_state import leaving_no_trace
 from alchemlip.results import write_atomically
 from alchemlip.species import SUM_TOLERANCE, VACANCY
 from alchemlip.structures import (
@@ -26,6 +27,7 @@ HOLDS_OCCUPANCIES = (".cif", ".json", ".extxyz")
 """Endings of files that say which species share a site."""
 
 
+@leaving_no_trace()
 def read_structure(path: str | Path, *, normalise: bool = False) -> Mixture:
     """Read a structure file; partial occupancies in it become groups.
 
@@ -101,6 +103,7 @@ def _parsed(path: Path, normalise: bool) -> Any:
     return read(path, index=0 if path.suffix.lower() == ".cif" else -1)
 
 
+@leaving_no_trace()
 def write_structure(mixture: Mixture, path: str | Path) -> None:
     """Write a mixture: exactly as ``.json``, with partial occupancies as ``.cif`` or ``.extxyz``.
 
