@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,13 @@ def leaving_no_trace() -> Iterator[None]:
         os.environ.update(
             {name: value for name, value in environment.items() if os.environ.get(name) != value}
         )
+
+
+def import_spglib() -> Any:
+    """Return the module spglib, whose import adds a filter of warnings."""
+    with leaving_no_trace():
+        import spglib
+    return spglib
 
 
 def _drop_filters(before: Sequence[object]) -> None:

@@ -21,7 +21,7 @@ from alchemlip.errors import InputError
 from alchemlip.groups import BoolArray, FloatArray
 from alchemlip.matrix_logarithm import matrix_logarithm
 from alchemlip.mixture import Mixture
-from alchemlip.process_state import leaving_no_trace
+from alchemlip.process_state import import_spglib, leaving_no_trace
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -408,7 +408,7 @@ def space_group(mixture: Mixture, symprec: float = 1e-3) -> str:
         mixture: a structure with three periodic directions.
         symprec: tolerance in Angstrom.
     """
-    import spglib
+    spglib = import_spglib()
 
     if not mixture.pbc.all():
         return ""

@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from alchemlip.errors import FolderInUseError, InputError
+from alchemlip.process_identity import is_alive, this_process
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
@@ -108,6 +109,7 @@ class ResultFolder:
             "started": now(),
             "command_line": sys.argv,
             "versions": versions(),
+            **this_process(),
         }
         if self.resumed:
             self._record.setdefault("continued", []).append(this_run)
@@ -248,6 +250,21 @@ def read_record(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def is_lost(record: Mapping[str, Any]) -> bool:
+    """Tell whether a record says that its run goes on although its process is gone."""
+    last = [record, *(record.get("continued") or [])][-1]
+    return record.get("status") == "running" and is_alive(last) is False
+
+
+def lost_reason(record: Mapping[str, Any]) -> str:
+    """Return the sentence for a run whose process is gone."""
+    last = [record, *(record.get("continued") or [])][-1]
+    return (
+        f"its process ({last['process']} on {last['host']}) is gone without a word, as after a "
+        "kill or a power cut: the same command goes on from what is kept"
+    )
+
+
 def _json_object(file: Path, remedy: str) -> dict[str, Any]:
     """Return a file's content, or say that it is damaged and what to do."""
     try:
@@ -327,7 +344,9 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         # What ended the run, such as a full disk, may also keep its end from being noted.
         with suppress(OSError, InputError):
-            stop(status, str(error) or type(error).__name__)
+            # Ctrl-C has no words of its own.
+            told = "ended by Ctrl-C" if type(error) is KeyboardInterrupt else type(error).__name__
+            stop(status, str(error) or told)
         raise
 
 

@@ -20,6 +20,7 @@ from alchemlip.disorder.structure_names import decorated_symmetry, structure_nam
 from alchemlip.errors import InputError
 from alchemlip.groups import FloatArray, Group, IntArray
 from alchemlip.mixture import Mixture
+from alchemlip.process_state import import_spglib
 from alchemlip.species import VACANCY_NUMBER
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
     Raises:
         InputError: if symmetry is not found.
     """
-    import spglib
+    spglib = import_spglib()
 
     from alchemlip.relaxation import space_group
 

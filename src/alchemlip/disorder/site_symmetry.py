@@ -14,6 +14,7 @@ import numpy as np
 from alchemlip.groups import FloatArray, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.nodes import site_kinds
+from alchemlip.process_state import import_spglib
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, Floa
     identity = np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     if symprec is None or not mixture.pbc.all():
         return identity
-    import spglib
+    spglib = import_spglib()
 
     fractional = _fractional(mixture)
     found: Any = spglib.get_symmetry_dataset(
