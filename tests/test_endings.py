@@ -104,7 +104,7 @@ def test_ctrl_c_of_the_main_process_alone_ends_a_campaign(
     batch: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "many.yaml").write_text(
-        "command: scan\noptions:\n  structure: copper.cif\n  mix: [Cu=Cu,Au]\n  points: 200\n"
+        "command: scan\noptions:\n  structure: copper.cif\n  mix: ['Cu=Cu,Au']\n  points: 200\n"
         "vary:\n  fmax: [0.001, 0.002]\n"
     )
     arguments = ("campaign", "run", "many.yaml", "--workers", "2", *batch)
