@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,11 +33,19 @@ from ase.build import bulk
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from alchemlip import AlchemicalCalculator, AlchemicalPotential, Mixture, load_potential
+from alchemlip import (
+    AdditiveCalculator,
+    AlchemicalCalculator,
+    AlchemicalPotential,
+    Mixture,
+    load_potential,
+)
 from alchemlip.cli import main as command_line
 from alchemlip.cli import options
+from alchemlip.ensemble import EnsemblePotential
 from alchemlip.runs import RunRecord
 from environment import as_markdown, describe
+from harmonic_models import HarmonicCalculator
 from pages import fill, table
 from pair_models import PairBackend, pair_potential, spring_potential
 
@@ -356,6 +365,23 @@ def thread_table(each: int) -> list[dict[str, Any]]:
                 }
             )
         print(json.dumps(rows[-1]), flush=True)
+    if find_spec("sevenn") and find_spec("chgnet"):
+        members = [load_potential(name, device="cpu") for name in ("sevennet-0", "chgnet")]
+        ensemble = EnsemblePotential(members)
+        crystal = POTENTIALS[0].crystal("one-atom-cell")
+
+        def summed(mixture: Mixture) -> list[float]:
+            atoms = crystal.atoms.copy()
+            alchemical = AlchemicalCalculator(ensemble, mixture)
+            springs = HarmonicCalculator(atoms, np.eye(3 * len(atoms)))
+            atoms.calc = AdditiveCalculator(alchemical, [springs])
+            energy = atoms.get_potential_energy()
+            return [energy, alchemical.results["energy_spread"]]
+
+        found = in_threads(summed, compositions(crystal, 10), max(1, each // 10))
+        rows.append(
+            {"potential": "SevenNet-0 and CHGNet", "asked": "an ensemble and springs", **found}
+        )
     return rows
 
 

@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from alchemlip import AlchemicalCalculator, AlchemicalPotential, Mixture
+from alchemlip import AdditiveCalculator, AlchemicalCalculator, AlchemicalPotential, Mixture
+from alchemlip.ensemble import EnsemblePotential
 from alchemlip.graph import Graph
 from alchemlip.messages import Form
-from conftest import PotentialCase
-from crystals import Crystal
+from conftest import CHGNET, SEVENNET, PotentialCase, installed, loaded
+from crystals import CRYSTALS, Crystal
+from harmonic_models import HarmonicCalculator
 from pair_models import PairBackend
 
 THREADS = 4
@@ -95,6 +97,25 @@ def test_calculators_that_share_a_potential(
         gradient = atoms.calc.get_property("composition_gradient", atoms)
         forces, stress = atoms.get_forces().ravel(), atoms.get_stress()
         return np.concatenate([[atoms.get_potential_energy()], forces, stress, gradient])
+
+    assert_as_serial(everything, compositions(crystal, 3))
+
+
+def test_ensembles_and_sums_of_calculators() -> None:
+    """Members and terms behind calculators of each thread's own."""
+    if not (installed("sevenn") and installed("chgnet")):
+        pytest.skip("two potentials are needed")
+    ensemble = EnsemblePotential([loaded(SEVENNET[0]), loaded(CHGNET[0])])
+    crystal = CRYSTALS[3]
+
+    def everything(mixture: Mixture) -> list[float]:
+        atoms = crystal.atoms.copy()
+        alchemical = AlchemicalCalculator(ensemble, mixture)
+        springs = HarmonicCalculator(atoms, np.eye(3 * len(atoms)))
+        atoms.calc = AdditiveCalculator(alchemical, [springs])
+        atoms.positions += 0.1
+        energy = atoms.get_potential_energy()
+        return [energy, alchemical.results["energy_spread"], *atoms.get_forces().ravel()]
 
     assert_as_serial(everything, compositions(crystal, 3))
 
