@@ -313,13 +313,15 @@ def kill_table(only: list[str], kills: int) -> list[dict[str, Any]]:
     return rows
 
 
-def thread_table(each: int) -> list[dict[str, Any]]:
+def thread_table(only: list[str], each: int) -> list[dict[str, Any]]:
     """Evaluate every potential in several threads, and every way to ask it."""
     from conftest import POTENTIALS, loaded
     from test_threads import compositions
 
     rows = []
     for case in POTENTIALS:
+        if only and case.name not in only:
+            continue
         potential = loaded(case)
         crystal = case.crystal("one-atom-cell")
         mixtures = compositions(crystal, 10)
@@ -365,7 +367,8 @@ def thread_table(each: int) -> list[dict[str, Any]]:
                 }
             )
         print(json.dumps(rows[-1]), flush=True)
-    if find_spec("sevenn") and find_spec("chgnet"):
+    both = find_spec("sevenn") and find_spec("chgnet")
+    if both and (not only or "ensemble" in only):
         members = [load_potential(name, device="cpu") for name in ("sevennet-0", "chgnet")]
         ensemble = EnsemblePotential(members)
         crystal = POTENTIALS[0].crystal("one-atom-cell")
@@ -477,16 +480,17 @@ def main() -> None:
     """Run what is asked for, keep the rest, write data and page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("part", nargs="?", choices=("kills", "threads", "page"))
-    parser.add_argument("--only", default="", help="commands, separated by commas")
+    parser.add_argument("--only", default="", help="commands or potentials, separated by commas")
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--each", type=int, default=EACH)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    only = [name for name in chosen.only.split(",") if name]
     killed, threads = [], []
     if chosen.part in (None, "kills"):
-        killed = kill_table([name for name in chosen.only.split(",") if name], chosen.kills)
+        killed = kill_table(only, chosen.kills)
     if chosen.part in (None, "threads"):
-        threads = thread_table(chosen.each)
+        threads = thread_table(only, chosen.each)
     content: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     content["kills"] = merged(content.get("kills", []), killed, ("command", "potential"))
     content["threads"] = merged(content.get("threads", []), threads, ("potential", "asked"))
