@@ -115,6 +115,7 @@ validate: setup-icet
 	$(BIN)/python benchmarks/validate_vacancy.py
 	$(BIN)/python benchmarks/estimator_coverage.py
 	$(BIN)/python benchmarks/campaign_cluster.py
+	$(BIN)/python benchmarks/reliability.py
 
 ## wheel-check: the wheel with [sevennet] in an empty environment, away from this folder (minutes; downloads packages)
 wheel-check:

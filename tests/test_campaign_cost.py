@@ -81,7 +81,7 @@ def test_the_fraction_is_what_the_run_told(
     with pytest.raises(StopError):
         run_calculation(run.command, settings, folder.results(run.name), stopping(after, told))
     state = run_state(folder, run)
-    assert state.state == "begun"
+    assert state.state == "stopped"
     assert state.fraction == pytest.approx(told[-1], abs=1e-12)
     assert 0.0 < told[-1] < 1.0
     assert f"{told[-1]:.0%}" in cli("status", "campaign-mixing").output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,3 +386,41 @@ def test_equal_lattice_parameters_are_shown_once() -> None:
     assert set(distinct) == {"a = b", "c"}
     np.testing.assert_allclose(distinct["a = b"], [4.0, 4.1])
     assert lattice_parameters([{"volume_A3": 1.0}]) == {}
+
+
+def test_numbers_do_not_depend_on_the_order_of_finishing(
+    potential: AlchemicalPotential, tmp_path: Path
+) -> None:
+    """A point starts from coarser levels alone, whichever points are there when it begins."""
+    options: dict[str, Any] = {"points": 9, "settings": QUICK, "batch_sites": 1}
+    whole = tmp_path / "whole"
+    expected = scan(CU_AU, potential, folder=whole, **options)
+    kept = {json.loads(line)["index"]: line for line in lines(whole)}
+    for missing in ((1, 3), (7, 5, 4), (0, 1)):
+        folder = tmp_path / "-".join(map(str, missing))
+        shutil.copytree(whole, folder)
+        left = [line for index, line in kept.items() if index not in missing]
+        # In another order, too, as from several workers.
+        (folder / "points.jsonl").write_bytes(b"".join(left[::-1]))
+        unfinish(folder)
+        again = scan(CU_AU, potential, folder=folder, **options)
+        for point, right in zip(again, expected, strict=True):
+            assert point.record | {"seconds": 0} == right.record | {"seconds": 0}
+            np.testing.assert_array_equal(point.mixture.positions, right.mixture.positions)
+    # Nor on how many points are relaxed at once, but for the round-off of a larger batch.
+    together = scan(CU_AU, potential, **options | {"batch_sites": 4})
+    for point, right in zip(together, expected, strict=True):
+        assert point.record["a_A"] == pytest.approx(right.record["a_A"], abs=1e-9)
+
+
+def test_an_unfinished_scan_of_another_start_rule_is_refused(
+    potential: AlchemicalPotential, finished: Path
+) -> None:
+    record = json.loads((finished / "result.json").read_text())
+    del record["inputs"]["formulas"]
+    (finished / "result.json").write_text(json.dumps(record))
+    options: dict[str, Any] = {"points": 3, "settings": QUICK}
+    assert len(scan(CU_AU, potential, folder=finished, **options)) == 3
+    unfinish(finished)
+    with pytest.raises(InputError, match=r"since then points start from .* coarser levels alone"):
+        scan(CU_AU, potential, folder=finished, **options)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.forward_state import ForwardState
 from alchemlip.backends.names import CHGNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.potential.graph import Graph
@@ -70,6 +71,7 @@ class CHGNetBackend:
     """
 
     forms: tuple[Form, ...] = ("expanded", "embedding")
+    thread_safe = True
     short_range_order = False  # of three-body messages: not written yet
     numbers = frozenset(range(1, N_ELEMENTS + 1))
 
@@ -88,7 +90,7 @@ class CHGNetBackend:
         self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.cutoff = float(model.graph_converter.atom_graph_cutoff)
         self._bond_cutoff = float(model.graph_converter.bond_graph_cutoff)
-        self._now: _Inputs | None = None
+        self._forward: ForwardState[_Inputs] = ForwardState("CHGNet")
         self._hook()
 
     def node_energies(
@@ -144,11 +146,8 @@ class CHGNetBackend:
             strains=[],
             volumes=edge_vectors.new_ones(1),
         )
-        self._now = _Inputs(graph, occupancies, found, form)
-        try:
+        with self._forward.of(_Inputs(graph, occupancies, found, form)):
             outputs: dict[str, Any] = model._compute(batch, **task)
-        finally:
-            self._now = None
         return outputs
 
     def _attributes(self, graph: Graph, occupancies: Tensor) -> Tensor:
@@ -156,9 +155,7 @@ class CHGNetBackend:
 
     @property
     def _inputs(self) -> _Inputs:
-        if self._now is None:
-            raise RuntimeError("the hooked CHGNet model was called outside node_energies()")
-        return self._now
+        return self._forward.inputs
 
     def _hook(self) -> None:
         def neighbours(_: nn.Module, __: Any, messages: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ potential = load_potential("sevennet-0", dtype="float64")
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,8 +18,12 @@ from alchemlip.backends.registry import make_backend
 from alchemlip.errors import InputError
 from alchemlip.potential.ensemble import EnsemblePotential, Potential
 from alchemlip.potential.potential import AlchemicalPotential, Representation
+from alchemlip.process_state import leaving_no_trace
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+# What loading changes in the process, and puts back, is not each thread's own.
+_LOADING = threading.RLock()
 
 _KEPT: ContextVar[dict[str, AlchemicalPotential] | None] = ContextVar("kept", default=None)
 
@@ -56,7 +61,8 @@ def load_potential(
     key = repr((source, _state_of_file(Path(name))))
     if kept is not None and key in kept:
         return kept[key]
-    backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
+    with _LOADING, leaving_no_trace():
+        backend = make_backend(str(name), _device(device), DTYPES[dtype], modal, head, trust)
     potential = AlchemicalPotential(backend, source, representation, _reload)
     if kept is not None:
         kept[key] = potential

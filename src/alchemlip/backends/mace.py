@@ -11,12 +11,14 @@ factorised form, in which mace's own interface for fused convolutions takes the 
 from __future__ import annotations
 
 import copy
+import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alchemlip.backends.forward_state import ForwardState
 from alchemlip.backends.mace_convolution import (
     Convolution,
     ReceiverBlocks,
@@ -54,6 +56,8 @@ class MACEBackend:
     Raises:
         InputError: if the file is no MACE model that can be mixed, or there is no such head.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -100,22 +104,29 @@ class MACEBackend:
         self._columns = {number: column for column, number in enumerate(numbers)}
         self._drop_absent = drop_absent
         self._hooked: dict[tuple[int, ...], _HookedModel] = {}
+        self._making = threading.Lock()
 
     def node_energies(
         self, graph: Graph, edge_vectors: Tensor, occupancies: Tensor, form: Form
     ) -> Tensor:
         """Return the energy of every node in eV, shape (N,); see `Backend`."""
         present = tuple(sorted({self._columns[z] for z in graph.arrays.elements}))
-        key = present if self._drop_absent else ()
-        if key not in self._hooked:
-            model = self._model
-            model = keep_elements(model, list(present)) if key else copy.deepcopy(model)
-            if len(self._hooked) >= 8:  # a search over many elements must not pile up models
-                self._hooked.pop(next(iter(self._hooked)))
-            self._hooked[key] = _HookedModel(model, self.head, self.forms[0])
         columns = self._column[graph.node_number]
         one_hot = torch.nn.functional.one_hot(columns, len(self.numbers)).to(self.dtype)
-        return self._hooked[key].node_energies(graph, edge_vectors, occupancies, one_hot, form)
+        hooked = self._hooked_model(present if self._drop_absent else ())
+        return hooked.node_energies(graph, edge_vectors, occupancies, one_hot, form)
+
+    def _hooked_model(self, present: tuple[int, ...]) -> _HookedModel:
+        """Return the network for some columns of elements, made when it is first asked for."""
+        with self._making:
+            found = self._hooked.get(present)
+            if found is None:
+                model = self._model
+                model = keep_elements(model, list(present)) if present else copy.deepcopy(model)
+                if len(self._hooked) >= 8:  # a search over many elements must not pile up models
+                    self._hooked.pop(next(iter(self._hooked)))
+                found = self._hooked[present] = _HookedModel(model, self.head, self.forms[0])
+        return found
 
 
 def _head(heads: list[str], wanted: str | None, name: str) -> int:
@@ -139,8 +150,7 @@ class _HookedModel:
         self._model = model
         self._head = head
         self._preferred = preferred
-        self._now: _Inputs | None = None
-        self._embedding_energy: Tensor | None = None
+        self._forward: ForwardState[_Inputs] = ForwardState("MACE")
         self._hook()
 
     def node_energies(
@@ -153,8 +163,7 @@ class _HookedModel:
     ) -> Tensor:
         # The form that is only the reference of another keeps to mace's own convolution.
         batched = form in (self._preferred, "embedding")
-        self._now = _Inputs(graph, edge_vectors, occupancies, one_hot, form, batched)
-        self._embedding_energy = None
+        inputs = _Inputs(graph, edge_vectors, occupancies, one_hot, form, batched)
         attributes = one_hot
         if form == "embedding":
             attributes = graph.on_sites(one_hot * occupancies.unsqueeze(1))
@@ -174,21 +183,17 @@ class _HookedModel:
             "head": whole + self._head,
             **{name: edge_vectors.new_full((1,), value) for name, value in GRAPH_FEATURES.items()},
         }
-        try:
+        with self._forward.of(inputs):
             energies: Tensor = self._model(
                 data, compute_force=False, compute_virials=False, compute_stress=False
             )["node_energy"]
-            if self._embedding_energy is not None:
-                energies = energies + self._embedding_energy
-        finally:
-            self._now = self._embedding_energy = None
+        if inputs.embedding_energy is not None:
+            energies = energies + inputs.embedding_energy
         return energies
 
     @property
     def _inputs(self) -> _Inputs:
-        if self._now is None:
-            raise RuntimeError("the hooked MACE model was called outside node_energies()")
-        return self._now
+        return self._forward.inputs
 
     def _hook(self) -> None:
         model = self._model
@@ -322,7 +327,7 @@ class _HookedModel:
         return inputs.graph.on_sites(by_node * inputs.occupancies)
 
     def _keep_embedding_energy(self, _: Any, __: Any, output: Tensor) -> None:
-        self._embedding_energy = output[:, self._head]
+        self._inputs.embedding_energy = output[:, self._head]
 
 
 class _Inputs:
@@ -344,6 +349,7 @@ class _Inputs:
         self.embedding = form == "embedding"
         self.tables: MessageTables = graph.tables(form)
         self.lengths = torch.linalg.norm(edge_vectors, dim=1, keepdim=True)
+        self.embedding_energy: Tensor | None = None  # which the network leaves out of its own
         self.blocks: ReceiverBlocks | None = None
         if batched:
             self.blocks = receiver_blocks(self.tables, len(edge_vectors))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from alchemlip.backends import ModelCard, file_checksum
+from alchemlip.backends.forward_state import ForwardState
 from alchemlip.backends.names import SEVENNET, missing_package
 from alchemlip.errors import InputError
 from alchemlip.potential.graph import Graph
@@ -76,6 +77,7 @@ class SevenNetBackend:
     """
 
     forms: tuple[Form, ...] = ("factorised", "expanded", "embedding")
+    thread_safe = True
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class SevenNetBackend:
         self._column = column.to(device)
         self._n_columns = len(type_map)
         self._model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        self._now: _Inputs | None = None
+        self._forward: ForwardState[_Inputs] = ForwardState("SevenNet")
         self._hook()
 
     def node_energies(
@@ -107,7 +109,6 @@ class SevenNetBackend:
         import sevenn._keys as KEY
 
         tables = graph.tables(form)
-        self._now = _Inputs(graph, tables, occupancies)
         numbers = graph.node_number
         if form == "embedding":
             # One species of each site stands in; the hooks bring in the others.
@@ -118,10 +119,8 @@ class SevenNetBackend:
             KEY.EDGE_IDX: torch.stack([tables.receiver, tables.sender]),
             KEY.EDGE_VEC: edge_vectors,
         }
-        try:
+        with self._forward.of(_Inputs(graph, tables, occupancies)):
             energies: Tensor = self._model(data)[KEY.ATOMIC_ENERGY]
-        finally:
-            self._now = None
         return energies.reshape(-1)
 
     def _hook(self) -> None:
@@ -194,9 +193,7 @@ class SevenNetBackend:
 
     @property
     def _inputs(self) -> _Inputs:
-        if self._now is None:
-            raise RuntimeError("the hooked SevenNet model was called outside node_energies()")
-        return self._now
+        return self._forward.inputs
 
 
 class _Inputs:

@@ -57,7 +57,11 @@ def lanes_of_batches(workers: int, batch: int) -> list[Lane]:
     """
     width = runs_under_way(batch)
     if workers:
-        return [Lane(lambda: ThreadsOfProcess(width), width) for _ in range(workers)]
+        stop = multiprocessing.get_context("spawn").Event()
+        return [
+            Lane(lambda: ThreadsOfProcess(width, stop), width, interrupt=stop.set)
+            for _ in range(workers)
+        ]
     return [Lane(lambda: ThreadPoolExecutor(width), width, ended=end_batches)]
 
 
@@ -66,12 +70,13 @@ class ThreadsOfProcess(Executor):
 
     Args:
         threads: how many.
+        stop: event that ends its runs, as if interrupted, and the process.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, stop: Any = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, threads, os.getpid()))
+        self._process = context.Process(target=_serve, args=(theirs, threads, os.getpid(), stop))
         self._process.start()
         theirs.close()
         self._futures: dict[int, Future[Any]] = {}
@@ -132,8 +137,8 @@ class ThreadsOfProcess(Executor):
             future.set_exception(BrokenExecutor("the process of this executor was lost"))
 
 
-def _serve(connection: Connection, threads: int, parent: int) -> None:
-    watch_parent(parent)
+def _serve(connection: Connection, threads: int, parent: int, stop: Any = None) -> None:
+    watch_parent(parent, stop)
     sending = threading.Lock()
 
     def answer(number: int, future: Future[Any]) -> None:

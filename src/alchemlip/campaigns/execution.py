@@ -191,6 +191,11 @@ class _Execution:
                         lane.plan.watch()
                 if not self.at_work and not self.queue and self.waiting:
                     time.sleep(0.1 * BUSY_WAIT_S)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C may have reached this process alone
+                for lane in self.lanes:
+                    lane.plan.interrupt()
+            raise
         finally:
             for future in self.at_work:
                 with suppress(NotImplementedError):  # Parsl's cannot be

@@ -41,6 +41,8 @@ class Lane:
         watch: raises `InputError` if the executor will never begin a run; called while none ends.
         lost: errors of the executor that say no more than that workers died.
         ended: called after the executor was shut down.
+        interrupt: ends the runs under way within seconds, as interrupted; called when the campaign
+            is.
     """
 
     make: Callable[[], Executor]
@@ -49,6 +51,7 @@ class Lane:
     watch: Callable[[], None] = lambda: None
     lost: tuple[type[Exception], ...] = ()
     ended: Callable[[], None] = lambda: None
+    interrupt: Callable[[], None] = lambda: None
 
 
 def in_this_process() -> list[Lane]:
@@ -66,12 +69,12 @@ def processes(workers: int) -> list[Lane]:
     if workers < 1:
         raise InputError(f"--workers {workers} cannot be used: give at least 1")
 
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+
     def make() -> Executor:
         return ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=watch_parent,
-            initargs=(os.getpid(),),
+            1, mp_context=context, initializer=watch_parent, initargs=(os.getpid(), stop)
         )
 
-    return [Lane(make) for _ in range(workers)]
+    return [Lane(make, interrupt=stop.set) for _ in range(workers)]

@@ -28,6 +28,7 @@ from alchemlip.files import (
     remove_partial,
     write_atomically,
 )
+from alchemlip.records.process_identity import is_alive, this_process
 from alchemlip.records.results import RESULT, lock_folder, now
 
 CAMPAIGN = "campaign.json"
@@ -47,12 +48,14 @@ class Attempts:
         failures: how many ended in an error.
         losses: how many ended with their worker; of a run that is going on, one too many.
         error: of the last failure.
+        at_work: whether the last one goes on: None where that cannot be told from here.
     """
 
     begun: int = 0
     failures: int = 0
     losses: int = 0
     error: str = ""
+    at_work: bool | None = False
 
     @property
     def given_up(self) -> bool:
@@ -163,6 +166,7 @@ class CampaignFolder:
             "format": FORMAT,
             "file": str(file),
             "written": now(),
+            **this_process(),
             "runs": [run.to_dict() for run in runs],
         }
         for name in ("runs", "attempts", "logs"):
@@ -170,6 +174,11 @@ class CampaignFolder:
         remove_partial(self.path)
         text = json.dumps(content, indent=1) + "\n"
         write_atomically(self.path / CAMPAIGN, text.encode())
+
+    def main_process(self) -> Mapping[str, Any]:
+        """Return what is on record of the process that ran the campaign last."""
+        record: dict[str, Any] = json.loads((self.path / CAMPAIGN).read_text(encoding="utf-8"))
+        return record
 
     def result(self, name: str) -> dict[str, Any]:
         """Return the content of a run's result.json; empty where there is none yet."""
@@ -216,7 +225,10 @@ class CampaignFolder:
         ends = kinds.count("finished") + kinds.count("failed") + kinds.count("interrupted")
         errors = [str(event.get("error", "")) for event in events if event["event"] == "failed"]
         begun = kinds.count("begun")
-        return Attempts(begun, len(errors), max(0, begun - ends), errors[-1] if errors else "")
+        at_work = is_alive(events[-1]) if kinds and kinds[-1] == "begun" else False
+        return Attempts(
+            begun, len(errors), max(0, begun - ends), errors[-1] if errors else "", at_work
+        )
 
     def _attempts(self, name: str) -> Path:
         return self.path / "attempts" / f"{name}.jsonl"

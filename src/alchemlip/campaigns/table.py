@@ -16,7 +16,7 @@ from alchemlip.records.results import write_table
 LONGEST_LIST = 6
 """Longer lists, such as forces, stay in the run's own folder."""
 
-STATES = ("finished", "failed", "begun", "waiting")
+STATES = ("finished", "failed", "begun", "stopped", "waiting")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class RunState:
 
     Attributes:
         name: of the run.
-        state: one of `STATES`; ``begun`` is at work, or stopped and to be gone on with.
+        state: one of `STATES`; ``begun`` is at work, as far as can be told from here, ``stopped``
+            was, and is to be gone on with.
         fraction: of its steps or points that are done; None where that cannot be told.
         attempts: how often it was begun.
         error: of the last failure.
@@ -47,7 +48,9 @@ def run_state(folder: CampaignFolder, run: CampaignRun) -> RunState:
     if record.get("status") == "finished":
         points = points_done(folder.results(run.name))
         return RunState(run.name, "finished", 1.0, attempts.begun, "", points)
-    begun = "begun" if record or attempts.begun else "waiting"
+    begun = "stopped" if attempts.at_work is False else "begun"
+    if not record and not attempts.begun:
+        begun = "waiting"
     state = "failed" if attempts.given_up else begun
     results = folder.results(run.name)
     return RunState(

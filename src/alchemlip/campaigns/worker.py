@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    redirect_stderr,
+    redirect_stdout,
+)
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +24,8 @@ from alchemlip.campaigns.folder import CampaignFolder
 from alchemlip.errors import FolderInUseError, InputError
 from alchemlip.failures import sentence_of
 from alchemlip.files import open_to_append
+from alchemlip.records.process_identity import this_process
+from alchemlip.signals import EndedBySignalError, ending_on_signals
 
 if TYPE_CHECKING:
     from alchemlip.batching.executor import BatchExecutor
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
     from alchemlip.potential.potential import AlchemicalPotential
 
+PATIENCE_S = 3.0
 Ending = Literal["finished", "failed", "busy"]
 
 
@@ -73,7 +81,7 @@ def perform(job: Job) -> Outcome:
     begun = time.perf_counter()
     ending: Ending = "finished"
     error = ""
-    folder.note(job.name, "begun", host=socket.gethostname(), process=os.getpid())
+    folder.note(job.name, "begun", **this_process())
     try:
         _limit_threads(job.threads)
         _check_files(job.files)
@@ -85,8 +93,10 @@ def perform(job: Job) -> Outcome:
         ending, error = "busy", str(reason)
     except Exception as reason:  # whatever it is, the other runs go on
         ending, error = "failed", sentence(reason)
-    except BaseException:
+    except BaseException as reason:
         folder.note(job.name, "interrupted")
+        if isinstance(reason, EndedBySignalError) and _DOOMED:
+            os._exit(128 + reason.number)  # what a pool makes of it would end the campaign
         raise
     # A run that another process is at was not tried.
     event = "interrupted" if ending == "busy" else ending
@@ -135,12 +145,29 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def watch_parent(parent: int) -> None:
-    """End this process soon after the one that started it, however that ended."""
+# Entered for good by a worker process, so that its runs are noted as interrupted.
+_DOOMED: list[AbstractContextManager[Any]] = []
+
+
+def watch_parent(parent: int, stop: Any = None) -> None:
+    """End this process soon after the one that started it, however that ended.
+
+    Args:
+        parent: number of the process that started this one.
+        stop: event at which this process ends its run as interrupted, at once.
+    """
+    if stop is not None and threading.current_thread() is threading.main_thread():
+        _DOOMED.append(ending_on_signals())
+        _DOOMED[-1].__enter__()
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(1.0)
+            if stop is None:
+                time.sleep(1.0)
+            elif stop.wait(0.5):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(PATIENCE_S)  # for a step to end, and the record to be closed
+                break
         os._exit(1)  # a run goes on from its record
 
     threading.Thread(target=watch, daemon=True).start()

@@ -22,6 +22,7 @@ from alchemlip.cli import (
 from alchemlip.cli.commands import command_of
 from alchemlip.errors import InputError
 from alchemlip.failures import sentence_of
+from alchemlip.signals import ending_on_signals
 
 app = typer.Typer(
     name="alchemlip",
@@ -65,6 +66,17 @@ INTERRUPTED = "Interrupted: finished work is kept, and the same command goes on 
 
 def main() -> None:
     """Run the command line; bad input ends with one sentence and exit code 2."""
+    with ending_on_signals() as received:
+        try:
+            _run()
+        except SystemExit as end:
+            # By a shell's convention; typer's own is that of Ctrl-C.
+            if end.code == 130 and received.number is not None:
+                sys.exit(128 + received.number)
+            raise
+
+
+def _run() -> None:
     try:
         app(prog_name="alchemlip")
     except InputError as error:

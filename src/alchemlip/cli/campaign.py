@@ -255,7 +255,7 @@ def status(folder: Folder, json_: Json = False) -> None:
         _print_json([asdict(state) for state in states])
         return
     counts = Counter(state.state for state in states)
-    order = {name: number for number, name in enumerate(("failed", "begun", "waiting", "finished"))}
+    order = {name: number for number, name in enumerate(("failed", *STATES[2:], "finished"))}
     rows = [
         {
             "run": state.name,

@@ -39,7 +39,7 @@ def show_costs(costs: Sequence[Cost], states: Sequence[RunState]) -> None:
     left = [
         cost
         for cost, state in zip(costs, states, strict=True)
-        if state.state in ("begun", "waiting") and cost.seconds is not None
+        if state.state in ("begun", "stopped", "waiting") and cost.seconds is not None
     ]
     time = _between(sum(cost.low for cost in left), sum(cost.high for cost in left))
     typer.echo(

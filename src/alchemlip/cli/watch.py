@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from alchemlip.reporting.watching import Snapshot
 
 MOST_PARTS = 12
-STYLES = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
+STYLES = {
+    "running": "cyan",
+    "finished": "green",
+    "failed": "red",
+    "interrupted": "yellow",
+    "stopped": "yellow",
+}
 
 Folder = Annotated[Path, typer.Argument(help="Results folder of a run, or folder of a campaign.")]
 Once = Annotated[bool, typer.Option("--once", help="Print how things stand, and end.")]

@@ -10,7 +10,6 @@ relaxes they follow it, as with ASE's filters.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -20,9 +19,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from alchemlip.arrays import BoolArray, FloatArray
+from alchemlip.crystal.matrix_logarithm import matrix_logarithm
 from alchemlip.errors import InputError
 from alchemlip.mixture.constraints import refuse_other_constraints
 from alchemlip.mixture.mixture import Mixture
+from alchemlip.process_state import import_spglib, leaving_no_trace
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -288,7 +289,6 @@ class _Run:
         self.max_force = self.max_stress = np.inf
 
     def _make_optimiser(self) -> Any:
-        from ase.filters import FrechetCellFilter
         from ase.optimize import BFGS, FIRE, LBFGS
         from ase.units import GPa
 
@@ -297,7 +297,7 @@ class _Run:
             # The optimiser's first step assumes one curvature for all its variables.
             volume = self.atoms.get_volume()
             factor = np.sqrt(volume * CELL_STIFFNESS / OPTIMISER_STIFFNESS)
-            target = FrechetCellFilter(
+            target = _cell_filter(
                 self.atoms,
                 mask=self.strained.astype(float),
                 exp_cell_factor=max(factor, 1.0),
@@ -328,10 +328,7 @@ class _Run:
         return self.max_force <= self.settings.fmax and self.max_stress <= self.settings.smax
 
     def step(self) -> None:
-        with warnings.catch_warnings():
-            # SciPy says so of errors of 1e-13 in the strain, in nearly every step.
-            warnings.filterwarnings("ignore", message="logm result may be inaccurate")
-            self.optimiser.step()
+        self.optimiser.step()
         self.steps += 1
 
     def result(self, seconds: float) -> RelaxationResult:
@@ -430,9 +427,19 @@ def symmetry_constraint(mixture: Mixture, symprec: float) -> Any:
 
 def fix_symmetry(labelled: Atoms, symprec: float) -> Any:
     """Return ASE's ``FixSymmetry`` for atoms whose numbers are labels of alike sites."""
-    from ase.constraints import FixSymmetry
+    with leaving_no_trace():
+        from ase.constraints import FixSymmetry
 
-    return FixSymmetry(labelled, symprec=symprec)
+        return FixSymmetry(labelled, symprec=symprec)
+
+
+def _cell_filter(atoms: Atoms, **options: Any) -> Any:
+    """Return ASE's ``FrechetCellFilter`` with a logarithm that draws no random numbers."""
+    from ase.filters import FrechetCellFilter
+
+    found = FrechetCellFilter(atoms, **options)
+    found._utility.logm = matrix_logarithm
+    return found
 
 
 def space_group(mixture: Mixture, symprec: float = 1e-3) -> str:
@@ -442,7 +449,7 @@ def space_group(mixture: Mixture, symprec: float = 1e-3) -> str:
         mixture: a structure with three periodic directions.
         symprec: tolerance in Angstrom.
     """
-    import spglib
+    spglib = import_spglib()
 
     if not mixture.pbc.all():
         return ""

@@ -2,15 +2,16 @@
 
     points = scan(mixture, potential, "Ce", points=11, folder="CeZrO2")
 
-Every point starts from its finished neighbours. Points that do not wait for one another are relaxed
-in one batch. With a folder, each point is on the disk when it finishes, and a scan that was stopped
-goes on where it was.
+The grid is done in levels, each finer than the one before. Every point starts from its nearest
+points of the coarser levels, whatever else is finished, so that a scan that was stopped goes on to
+the same numbers. Points of a level are relaxed in batches. With a folder, each point is on the disk
+when it finishes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,12 @@ from alchemlip.crystal.report import describe_potential, describe_relaxation, fl
 from alchemlip.errors import InputError
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.structure_files import write_point_cifs
-from alchemlip.records.results import ResultFolder, fingerprint
+from alchemlip.records.results import FORMULAS, ResultFolder, fingerprint
 
 if TYPE_CHECKING:
     from alchemlip.potential.ensemble import Potential
 
+START_RULE = "points start from the nearest points of coarser levels alone"
 BATCH_SITES_CPU = 24
 BATCH_SITES_CUDA = 2048
 
@@ -154,9 +156,11 @@ def scan(
         index = int(saved["index"])
         relaxed = Mixture.from_dict(saved["mixture"])
         done[index] = ScanPoint(index, grid[index], relaxed, saved["record"])
+    levels = _levels(grid)
     with store.noting_failure() if store else nullcontext():
-        for batch in _batches(grid, set(done), max(1, batch_sites // mixture.n_sites)):
-            starts = [_start(mixture, name, grid[index], done) for index in batch]
+        for batch, coarser in _batches(levels, set(done), max(1, batch_sites // mixture.n_sites)):
+            before = [done[index] for index in coarser]
+            starts = [_start(mixture, name, grid[index], before) for index in batch]
 
             def on_done(member: int, result: RelaxationResult, batch: list[int] = batch) -> None:
                 index = batch[member]
@@ -207,7 +211,7 @@ def scan_inputs(
         "points": points,
         **describe_potential(potential),
         "relaxation": settings.model_dump(),
-        **formulas(settings.pressure),
+        FORMULAS: [START_RULE, *formulas(settings.pressure).get(FORMULAS, ())],
     }
 
 
@@ -236,15 +240,14 @@ def _scanned_group(mixture: Mixture, group: str | None) -> str:
     return mixture.groups[0].name
 
 
-def _batches(grid: FloatArray, done: set[int], size: int) -> list[list[int]]:
-    """Return the points to do in batches: the pure ends first, then ever finer in between.
+def _levels(grid: FloatArray) -> list[list[int]]:
+    """Return the points in levels: the pure ends first, then ever finer in between.
 
     The next point is always the one farthest from those before it, so that later points lie between
-    finished ones. Within a batch no point starts from another; a batch ends where the distances
-    have halved, so that the next level finds its neighbours finished.
+    earlier ones; a level ends where the distances have halved.
     """
     ends = [int(index) for index in np.flatnonzero(grid.max(axis=1) == 1.0)]
-    levels: list[list[int]] = [[index for index in ends if index not in done]]
+    levels: list[list[int]] = [list(ends)]
     order = list(ends)
     first = 0.0
     while len(order) < len(grid):
@@ -254,19 +257,30 @@ def _batches(grid: FloatArray, done: set[int], size: int) -> list[list[int]]:
             first = float(distance[index])
             levels.append([])
         order.append(index)
-        if index not in done:
-            levels[-1].append(index)
-    return [level[start : start + size] for level in levels for start in range(0, len(level), size)]
+        levels[-1].append(index)
+    return levels
 
 
-def _start(mixture: Mixture, group: str, x: FloatArray, done: dict[int, ScanPoint]) -> Mixture:
+def _batches(
+    levels: Sequence[Sequence[int]], done: set[int], size: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the points to do in batches, each with all points of the coarser levels."""
+    coarser: list[int] = []
+    for level in levels:
+        left = [index for index in level if index not in done]
+        for start in range(0, len(left), size):
+            yield left[start : start + size], coarser
+        # In the order of the grid: means are summed alike whenever the points were done.
+        coarser = sorted([*coarser, *level])
+
+
+def _start(mixture: Mixture, group: str, x: FloatArray, finished: Sequence[ScanPoint]) -> Mixture:
     """Return a mixture at a composition, with the mean geometry of its nearest finished points."""
     start = mixture.with_composition(group, x)
-    if not done:
+    if not finished:
         return start
-    finished = list(done.values())
     distance = np.array([np.linalg.norm(point.x - x) for point in finished])
-    near = [finished[i].mixture for i in np.flatnonzero(distance < distance.min() + 1e-9)]
+    near = [finished[i].mixture for i in np.flatnonzero(distance < distance.min() + 1e-9).tolist()]
     cell = np.mean([item.cell for item in near], axis=0)
     if not mixture.pbc.all():
         positions = np.mean([item.positions for item in near], axis=0)

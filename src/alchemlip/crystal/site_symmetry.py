@@ -13,6 +13,7 @@ import numpy as np
 
 from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.mixture.mixture import Mixture
+from alchemlip.process_state import import_spglib
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ def _operations(mixture: Mixture, symprec: float | None) -> tuple[IntArray, Floa
     identity = np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     if symprec is None or not mixture.pbc.all():
         return identity
-    import spglib
+    spglib = import_spglib()
 
     fractional = _fractional(mixture)
     found: Any = spglib.get_symmetry_dataset(

@@ -26,6 +26,7 @@ from alchemlip.disorder.supercells import Repeats, check_exact_composition
 from alchemlip.errors import InputError
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import VACANCY_NUMBER, species_number
+from alchemlip.process_state import leaving_no_trace
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -230,13 +231,6 @@ def sqs_atoms(
         concentrations: by symbol; they sum to 1.
         cutoffs, steps, seed: as in `sqs_supercell`.
     """
-    import logging
-
-    from icet import ClusterSpace
-    from icet.input_output.logging_tools import set_log_config
-    from icet.tools.structure_generation import generate_sqs_from_supercells
-
-    set_log_config(level=logging.WARNING)
     disordered = set(sites)
     allowed = [
         list(concentrations) if index in disordered else [symbol]
@@ -246,10 +240,18 @@ def sqs_atoms(
     plain.info.clear()
     host = supercell.copy()
     host.info.clear()
-    space = ClusterSpace(plain, list(cutoffs), allowed)
-    return generate_sqs_from_supercells(
-        space, [host], concentrations, n_steps=steps, random_seed=seed
-    )
+    with leaving_no_trace():  # mchammer seeds and draws from Python's own generator
+        import logging
+
+        from icet import ClusterSpace
+        from icet.input_output.logging_tools import set_log_config
+        from icet.tools.structure_generation import generate_sqs_from_supercells
+
+        set_log_config(level=logging.WARNING)
+        space = ClusterSpace(plain, list(cutoffs), allowed)
+        return generate_sqs_from_supercells(
+            space, [host], concentrations, n_steps=steps, random_seed=seed
+        )
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import numpy as np
 from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.errors import InputError
 from alchemlip.mixture.mixture import Mixture
+from alchemlip.process_state import import_spglib
 
 TIE = 1e-3
 """Distances in Angstrom that differ by less are one shell; images closer than this are the same."""
@@ -130,7 +131,7 @@ def mixed_lattice(mixture: Mixture, group: str, symprec: float = 1e-3) -> MixedL
     Raises:
         InputError: if the structure is no crystal, or its symmetry is not found.
     """
-    import spglib
+    spglib = import_spglib()
 
     sites = mixture.group(group).sites
     if not mixture.pbc.all():

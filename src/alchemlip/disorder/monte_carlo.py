@@ -23,6 +23,7 @@ from alchemlip.disorder.pair_interactions import PairInteractions
 from alchemlip.disorder.patterns import site_counts
 from alchemlip.errors import InputError
 from alchemlip.mixture.species import VACANCY
+from alchemlip.process_state import leaving_no_trace
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -67,7 +68,8 @@ def lattice_model(interactions: PairInteractions, cutoff: float, samples: int = 
             sites alone, so that the clusters cannot carry the interactions.
     """
     _require_icet()
-    from icet import ClusterExpansion, ClusterSpace
+    with leaving_no_trace():
+        from icet import ClusterExpansion, ClusterSpace
 
     primitive = lattice_atoms(interactions)
     symbols = [_symbol(species) for species in interactions.species]
@@ -136,6 +138,23 @@ def anneal(
         InputError: if the cell cannot hold the composition.
     """
     _require_icet()
+    with leaving_no_trace():  # mchammer seeds and draws from Python's own generator
+        return _annealed(
+            model, interactions, temperatures, rng, wave, repeat, sweeps, equilibration, on_point
+        )
+
+
+def _annealed(
+    model: Any,
+    interactions: PairInteractions,
+    temperatures: Sequence[float],
+    rng: np.random.Generator,
+    wave: OrderingWave | None,
+    repeat: tuple[int, int, int],
+    sweeps: int,
+    equilibration: int,
+    on_point: Callable[[MonteCarloPoint], None] | None,
+) -> list[MonteCarloPoint]:
     from mchammer.calculators import ClusterExpansionCalculator
     from mchammer.ensembles import CanonicalEnsemble
 

@@ -22,6 +22,7 @@ from alchemlip.errors import InputError
 from alchemlip.mixture.groups import Group
 from alchemlip.mixture.mixture import Mixture
 from alchemlip.mixture.species import ISOTOPE, VACANCY_NUMBER, element_numbers, species_mass
+from alchemlip.process_state import import_spglib
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -196,7 +197,7 @@ def primitive_atoms(mixture: Mixture, symprec: float = 1e-3) -> tuple[Atoms, str
     Raises:
         InputError: if symmetry is not found.
     """
-    import spglib
+    spglib = import_spglib()
 
     from alchemlip.crystal.relaxation import space_group
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from alchemlip.arrays import FloatArray, IntArray
 from alchemlip.disorder.lattice import TIE, MixedLattice
+from alchemlip.process_state import import_spglib
 
 # Bravais lattice of the mixed sites and their number in its cell, space group of the decorated
 # sites, their number in the ordered cell, and unlike nearest neighbours of a minority site.
@@ -49,7 +50,7 @@ def decorated_symmetry(
     lattice: MixedLattice, chosen: IntArray, symprec: float = 1e-3
 ) -> tuple[int, int]:
     """Return space group number and sites per primitive cell of the decorated mixed sites alone."""
-    import spglib
+    spglib = import_spglib()
 
     cell: FloatArray = lattice.supercell @ lattice.cell
     fractional = lattice.positions @ np.linalg.inv(cell)

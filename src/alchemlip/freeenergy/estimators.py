@@ -134,22 +134,48 @@ def bar(forward: FloatArray, backward: FloatArray) -> float:
     """Return pymbar's BAR estimate in kT from works in kT, also in the reversible limit.
 
     pymbar tells convergence relative to the result, so the works are shifted to a result near 1 kT.
+    Where the two directions hardly overlap its iteration stalls; the same equation, which has one
+    root, is then solved between bounds.
     """
-    pair_means = (forward - backward) / 2
-    centre = float(pair_means.mean())
+    centre = float(forward.mean() - backward.mean()) / 2
     spread = np.concatenate([forward - centre, backward + centre])
     if np.abs(spread).max() < REVERSIBLE_KT:
         # To first order in the spread every weight is 1/2.
         return centre
     estimators = estimator_package("pymbar.other_estimators")
+    stalls = estimator_package("pymbar.utils").ConvergenceError
     arguments = {"compute_uncertainty": False, "relative_tolerance": 1e-10}
     shift = centre - 1.0
-    # pymbar sets NumPy's handling of overflow for the whole process.
-    with np.errstate(over="ignore"):
-        found = estimators.bar(
-            forward - shift, backward + shift, maximum_iterations=100_000, **arguments
-        )
+    try:
+        # pymbar sets NumPy's handling of overflow for the whole process.
+        with np.errstate(over="ignore"):
+            found = estimators.bar(
+                forward - shift, backward + shift, maximum_iterations=1000, **arguments
+            )
+    except stalls:
+        return _bracketed_bar(forward, backward)
     return float(found["Delta_f"]) + shift
+
+
+def _bracketed_bar(forward: FloatArray, backward: FloatArray) -> float:
+    """Return the root of Bennett's equation in kT by Brent's method.
+
+    sum 1 / (1 + exp(M + W_f - C)) = sum 1 / (1 + exp(-M + W_r + C)), M = ln(n_f / n_r): the left
+    side grows with C and the right one falls.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
+    ratio = np.log(len(forward) / len(backward))
+
+    def excess(free_energy: float) -> float:
+        left = expit(free_energy - ratio - forward).sum()
+        return float(left - expit(ratio - backward - free_energy).sum())
+
+    works = np.concatenate([forward, -backward])
+    # Beyond all works by so much that one side is below the rounding of the other.
+    low, high = works.min() - abs(ratio) - 50.0, works.max() + abs(ratio) + 50.0
+    return float(brentq(excess, low, high, xtol=1e-10, maxiter=500))
 
 
 def gaussian_crossing(forward: FloatArray, backward: FloatArray) -> float | None:

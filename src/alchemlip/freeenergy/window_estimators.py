@@ -22,11 +22,15 @@ from alchemlip.freeenergy.estimates import (
     check_temperature,
     student_interval,
 )
+from alchemlip.freeenergy.estimators import work_overlap
 from alchemlip.freeenergy.export import energy_table, gradient_table
 from alchemlip.freeenergy.packages import estimator_package, quiet_loguru
 
 NOT_SWITCHED = float("nan")
 CLEAR_GAIN = 1.5
+LEAST_OVERLAP = 1e-4
+"""Where two neighbours overlap less, MBAR's value and error mean nothing."""
+MOST_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,8 @@ def estimate_from_energies(
         bootstraps: resamplings for the error; 0 takes the asymptotic one.
 
     Raises:
-        InputError: if a window has fewer than two independent samples, T <= 0, or alchemlyb is
-            missing.
+        InputError: if a window has fewer than two independent samples, neighbours hardly overlap,
+            T <= 0, or alchemlyb is missing.
     """
     _check_windows(couplings, energies_eV, temperature_K, width=len(couplings))
     parts = [
@@ -161,11 +165,12 @@ def estimate_from_energies(
     ]
     kept = [e[part.start :] for e, part in zip(energies_eV, parts, strict=True)]
     _check_enough(couplings, parts)
+    check_neighbours(couplings, kept, temperature_K)
     table = energy_table(couplings, kept, temperature_K)
     # A common shift of a sample's energies changes nothing but the range of the exponentials.
     table = table.sub(table.mean(axis=1), axis=0)
     estimators = estimator_package("alchemlyb.estimators")
-    fitted = estimators.MBAR(n_bootstraps=bootstraps).fit(table)
+    fitted = estimators.MBAR(maximum_iterations=MOST_ITERATIONS, n_bootstraps=bootstraps).fit(table)
     kt = kB * temperature_K
     value = kt * float(fitted.delta_f_.iloc[0, -1])
     # With g samples behind each independent one, every variance is g times as large.
@@ -216,6 +221,8 @@ def convergence_in_time(
         One row a fraction: ``data_fraction``, ``from_start_eV``, ``from_end_eV`` and their standard
         errors, which take every sample for independent.
     """
+    if method == "MBAR":
+        check_neighbours(couplings, samples_eV, temperature_K)
     make = energy_table if method == "MBAR" else gradient_table
     whole = make(couplings, samples_eV, temperature_K)
     parts = [part for _, part in whole.groupby(level=1)]
@@ -235,6 +242,35 @@ def convergence_in_time(
         }
         for row in table.to_dict("records")
     ]
+
+
+def check_neighbours(
+    couplings: FloatArray, energies_eV: Sequence[FloatArray], temperature_K: float
+) -> None:
+    """Refuse windows of which two neighbours hardly overlap, before MBAR works on them.
+
+    Args:
+        couplings: (K,) of the windows.
+        energies_eV: K arrays (n_k, K), as for `estimate_from_energies`.
+        temperature_K: temperature.
+
+    Raises:
+        InputError: naming the neighbours that overlap least.
+    """
+    kt = kB * temperature_K
+    overlaps = []
+    for window in range(len(couplings) - 1):
+        here, there = energies_eV[window], energies_eV[window + 1]
+        up = (here[:, window + 1] - here[:, window]) / kt
+        down = (there[:, window] - there[:, window + 1]) / kt
+        overlaps.append(work_overlap(up, down))
+    least = int(np.argmin(overlaps))
+    if overlaps[least] < LEAST_OVERLAP:
+        raise InputError(
+            f"the windows at couplings {couplings[least]:g} and {couplings[least + 1]:g} hardly "
+            f"overlap ({overlaps[least]:.1g}; 0.03 is the least that is trusted), so MBAR cannot "
+            "tell their free energy: take more windows (--windows), or use switching"
+        )
 
 
 def _step_up(energies: FloatArray, window: int) -> FloatArray:

@@ -18,12 +18,14 @@ from alchemlip.mixture.species import VACANCY
 from alchemlip.mixture.structures import (
     atoms_from_mixture,
 )
+from alchemlip.process_state import leaving_no_trace
 
 HOLDS_OCCUPANCIES = (".cif", ".json", ".extxyz")
 """Endings of files that say which species share a site."""
 CIF_ENDINGS = (".cif", ".mcif", ".cif.gz", ".mcif.gz")
 
 
+@leaving_no_trace()
 def read_structure(
     path: str | Path,
     *,
@@ -132,6 +134,7 @@ def _parsed(path: Path) -> Any:
     return read(path, index=-1)  # the last of a trajectory
 
 
+@leaving_no_trace()
 def write_structure(mixture: Mixture, path: str | Path) -> None:
     """Write a mixture: exactly as ``.json``, with partial occupancies as ``.cif`` or ``.extxyz``.
 

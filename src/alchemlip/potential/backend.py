@@ -47,6 +47,10 @@ class Backend(Protocol):
             is among them, last.
         dtype, device: of the weights.
 
+    A backend whose calls in several threads at once do not disturb one another says so by
+    ``thread_safe = True``; any other is called by one thread at a time. Hooks that find the inputs
+    of the evaluation by `alchemlip.backends.forward_state.ForwardState` are safe.
+
     A model with magnetic moments also has ``node_magnetic_moments``, which takes the arguments of
     ``node_energies`` and returns the moment (N,) of every node in Bohr magnetons.
     """

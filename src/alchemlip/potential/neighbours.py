@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from vesin import NeighborList as VesinList
 
@@ -28,6 +30,7 @@ class NeighbourList:
         self.cutoff = cutoff
         self.skin = skin
         self._list = VesinList(cutoff=cutoff, full_list=True, skin=skin, n_threads=1)
+        self._turn = threading.Lock()
 
     def __reduce__(self) -> tuple[type[NeighbourList], tuple[float, float]]:
         # vesin's list cannot be copied; a fresh one gives the same edges.
@@ -50,9 +53,10 @@ class NeighbourList:
                 or two sites nearly coincide.
         """
         check_geometry(positions, cell, pbc)
-        i, j, shift = self._list.compute(
-            points=positions, box=cell, periodic=[bool(p) for p in pbc], quantities="ijS"
-        )
+        with self._turn:  # what is kept for the skin belongs to one search at a time
+            i, j, shift = self._list.compute(
+                points=positions, box=cell, periodic=[bool(p) for p in pbc], quantities="ijS"
+            )
         receiver, sender = i.astype(np.int64), j.astype(np.int64)
         shift = shift.astype(np.int64)
         if len(exclusive):

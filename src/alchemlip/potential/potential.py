@@ -13,7 +13,9 @@ is replaced by the occupancies: exact at the ends, cheaper, and another path in 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -33,9 +35,13 @@ from alchemlip.potential.turns import Wanted, waiting_run
 
 Representation = Literal["nodes", "embedding"]
 
+# For models that do not say how they behave in several threads; also of other packages, which may
+# share what they keep between calls.
+_ONE_AT_A_TIME = threading.RLock()
+
 
 class AlchemicalPotential:
-    """A model evaluated at continuous occupancies.
+    """A model evaluated at continuous occupancies, from any number of threads.
 
     Args:
         backend: the model.
@@ -66,6 +72,8 @@ class AlchemicalPotential:
             )
         self.backend = backend
         self.representation: Representation = representation
+        safe = bool(getattr(backend, "thread_safe", False))
+        self._turn: AbstractContextManager[Any] = nullcontext() if safe else _ONE_AT_A_TIME
         self._source = None if source is None else dict(source)
         self._reload = reload
 
@@ -204,7 +212,8 @@ class AlchemicalPotential:
         chosen = self._form(form)
         vectors = graph.edge_vectors(positions, cells).to(self.dtype)
         occupancies = graph.occupancies(composition).to(self.dtype)
-        return self.backend.node_energies(graph, vectors, occupancies, chosen)
+        with self._turn:
+            return self.backend.node_energies(graph, vectors, occupancies, chosen)
 
     def energies(
         self,
@@ -246,7 +255,8 @@ class AlchemicalPotential:
             vectors = graph.edge_vectors(graph.positions, graph.cells).to(self.dtype)
             occupancies = graph.occupancies(graph.composition)
             form = self._form(None)
-            values = moments(graph, vectors, occupancies.to(self.dtype), form).double()
+            with self._turn:
+                values = moments(graph, vectors, occupancies.to(self.dtype), form).double()
             by_site = values if form == "embedding" else graph.on_sites(values * occupancies)
         return np.asarray(by_site.cpu().numpy())
 

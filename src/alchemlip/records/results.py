@@ -36,6 +36,7 @@ from alchemlip.files import (
     remove_partial,
     write_atomically,
 )
+from alchemlip.records.process_identity import is_alive, this_process
 
 RESULT = "result.json"
 POINTS = "points.jsonl"
@@ -127,6 +128,7 @@ class ResultFolder:
             "started": now(),
             "command_line": self.command_line,
             "versions": versions(),
+            **this_process(),
         }
         if self.resumed:
             self._record.setdefault("continued", []).append(this_run)
@@ -274,6 +276,21 @@ def read_record(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def is_lost(record: Mapping[str, Any]) -> bool:
+    """Tell whether a record says that its run goes on although its process is gone."""
+    last = [record, *(record.get("continued") or [])][-1]
+    return record.get("status") == "running" and is_alive(last) is False
+
+
+def lost_reason(record: Mapping[str, Any]) -> str:
+    """Return the sentence for a run whose process is gone."""
+    last = [record, *(record.get("continued") or [])][-1]
+    return (
+        f"its process ({last['process']} on {last['host']}) is gone without a word, as after a "
+        "kill or a power cut: the same command goes on from what is kept"
+    )
+
+
 def difference(
     before: tuple[str | None, Mapping[str, Any]], asked: tuple[str, Mapping[str, Any]]
 ) -> str | None:
@@ -342,7 +359,9 @@ def telling_failure(stop: Callable[[str, str], None]) -> Iterator[None]:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         # What ended the run, such as a full disk, may also keep its end from being noted.
         with suppress(OSError, InputError):
-            stop(status, sentence_of(error) or str(error) or type(error).__name__)
+            # Ctrl-C has no words of its own.
+            told = "ended by Ctrl-C" if type(error) is KeyboardInterrupt else type(error).__name__
+            stop(status, sentence_of(error) or str(error) or told)
         raise
 
 

@@ -36,7 +36,8 @@ from alchemlip.reporting.figures import axes, series, span_of
 IN_WORDS = {
     "finished": "finished",
     "failed": "failed",
-    "begun": "at work or cut off",
+    "begun": "at work",
+    "stopped": "begun, and nobody at work",
     "waiting": "waiting",
 }
 MOST_COLUMNS = 14
@@ -56,7 +57,7 @@ def campaign_content(path: Path) -> ReportContent:
     counts = Counter(state.state for state in states)
     finished = counts["finished"]
     status = "finished" if finished == len(runs) else "running"
-    if counts["failed"] and not (counts["begun"] or counts["waiting"]):
+    if counts["failed"] and not (counts["begun"] or counts["stopped"] or counts["waiting"]):
         status = "failed"
     failures = [state for state in states if state.state == "failed"]
     warnings = [

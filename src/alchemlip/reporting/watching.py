@@ -16,14 +16,17 @@ import numpy as np
 
 from alchemlip.campaigns.progress import Progress, progress_of
 from alchemlip.errors import InputError
-from alchemlip.records.results import POINTS, read_record
+from alchemlip.records.process_identity import is_alive
+from alchemlip.records.results import POINTS, is_lost, lost_reason, read_record
 from alchemlip.records.step_log import STEPS, read_lines
 
 if TYPE_CHECKING:
+    from alchemlip.campaigns.table import RunState
     from alchemlip.freeenergy.estimates import FreeEnergyEstimate
 
 RECORD = "run.sqlite"
-ENDED = ("finished", "failed", "interrupted")
+STOPPED = "stopped"  # its process is gone, and could not say so
+ENDED = ("finished", "failed", "interrupted", STOPPED)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Snapshot:
     Attributes:
         name: of its folder.
         command: of the calculation.
-        status: of the run; a campaign is ``running`` as long as runs are left.
+        status: of the run, ``stopped`` if its process is gone; a campaign is ``running`` as long
+            as runs are left and somebody is at them.
         reason: why it ended early.
         progress: what is done; None where that cannot be told.
         values: the last values, (name, text).
@@ -84,6 +88,9 @@ class Watch:
             return _campaign(self.folder)
         record = read_record(self.folder)
         status = str(record.get("status", "running"))
+        reason = str(record.get("reason", ""))
+        if is_lost(record):
+            status, reason = STOPPED, lost_reason(record)
         if (self.folder / RECORD).is_file():
             values, estimate = self._samples()
         else:
@@ -92,7 +99,7 @@ class Watch:
             self.folder.resolve().name,
             str(record.get("command", "")),
             status,
-            str(record.get("reason", "")),
+            reason,
             progress_of(self.folder, record),
             values,
             estimate,
@@ -192,22 +199,33 @@ def _campaign(path: Path) -> Snapshot:
     folder = CampaignFolder(path)
     states = [run_state(folder, run) for run in folder.runs()]
     counts = Counter(state.state for state in states)
-    left = counts["begun"] + counts["waiting"]
+    left = counts["begun"] + counts["stopped"] + counts["waiting"]
     status = "running" if left else ("failed" if counts["failed"] else "finished")
+    reason = ""
+    if left and not counts["begun"] and is_alive(folder.main_process()) is False:
+        status = STOPPED
+        reason = "its main process is gone: the same command goes on with the runs that are left"
     parts = [
-        (state.name, f"failed: {state.error}" if state.state == "failed" else "", state.fraction)
+        (state.name, _told(state), state.fraction)
         for state in states
-        if state.state in ("begun", "failed")
+        if state.state in ("begun", "stopped", "failed")
     ]
     return Snapshot(
         path.resolve().name,
         "campaign",
         status,
+        reason,
         progress=Progress(counts["finished"], len(states), "runs"),
         values=tuple((name, str(counts[name])) for name in STATES if counts[name]),
         parts=tuple(parts),
         changed=max((_changed(folder.results(state.name)) for state in states), default=0.0),
     )
+
+
+def _told(state: RunState) -> str:
+    if state.state == "failed":
+        return f"failed: {state.error}"
+    return "" if state.state == "begun" else state.state
 
 
 def _changed(folder: Path) -> float:
