@@ -5,7 +5,7 @@ BIN_MACE := .venv-mace/bin
 BIN_TORCH_SIM := .venv-torch-sim/bin
 PIP_INSTALL := -m pip install --quiet
 
-.PHONY: setup setup-icet setup-mace setup-torch-sim demo docs browser test lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
+.PHONY: setup setup-icet setup-mace setup-torch-sim demo docs browser test quick lint types unit unit-mace unit-torch-sim benchmark benchmark-mace \
 	benchmark-torch-sim validate wheel-check clean
 
 ## setup: a virtual environment with pinned versions of everything
@@ -64,9 +64,16 @@ test: lint types unit unit-mace
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/ruff format --check src tests benchmarks docs/conf.py docs/_ext docs/images
+	$(BIN)/lint-imports --no-logo
 
 types: setup
 	$(BIN)/mypy
+
+## quick: lint, types, layers, the invariants of one potential, one command of each kind (under two minutes)
+quick: lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -k "sevennet-0 and not mf" tests/test_invariants.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_layers.py tests/test_cli.py::test_energy tests/test_cli.py::test_relax \
+		tests/test_cli.py::test_scan tests/test_disorder_cli.py::test_one_composition tests/test_campaign.py::test_every_combination_is_a_run
 
 unit: setup-icet
 	$(BIN)/python -m pytest -n 2 --dist worksteal
