@@ -40,8 +40,8 @@ from alchemlip import (
     Mixture,
     load_potential,
 )
+from alchemlip.calculations import potentials as loaders
 from alchemlip.cli import main as command_line
-from alchemlip.cli import options
 from alchemlip.potential.ensemble import EnsemblePotential
 from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
@@ -165,10 +165,10 @@ def fork(arguments: tuple[str, ...], given: dict[str, AlchemicalPotential]) -> i
     os.dup2(log, 2)
     code = 1
     try:
-        options.prepare_potential = lambda model, *_: given[
+        loaders.prepare_potential = lambda model, *_: given[
             model if isinstance(model, str) else model[0]
         ]
-        options.prepare_single_potential = options.prepare_potential
+        loaders.prepare_single_potential = loaders.prepare_potential
         sys.argv = ["alchemlip", *arguments]
         warnings.simplefilter("ignore")
         command_line()
