@@ -31,7 +31,8 @@ def test_killed_and_run_again(
         pytest.importorskip("sevenn")
     monkeypatch.chdir(tmp_path)
     write_structures()
-    found = kill(command, kills=2, seed=1, twice=False)
-    assert found["kills"] == 2
+    kills = 1 if command.potential == "sevennet-0" else 2
+    found = kill(command, kills, seed=1, twice=False)
+    assert found["kills"] == kills
     assert found["values"] > 20
     assert found["largest_difference"] == 0.0
