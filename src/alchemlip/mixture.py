@@ -593,6 +593,8 @@ class Mixture:
         ]
         pure = self.n_sites - sum(len(group.sites) for group in self.groups)
         caption = f"Mixture of {self.n_sites} sites, {pure} of them pure"
+        if len(self.exclusive):
+            caption += f"; at most one site filled of {len(self.exclusive)} pairs"
         return html_table(caption, ("group", "sites", "composition", "correlation"), rows)
 
     def _host_atoms(self) -> Atoms:

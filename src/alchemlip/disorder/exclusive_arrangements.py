@@ -17,8 +17,8 @@ from alchemlip.groups import Group, IntArray
 from alchemlip.mixture import Mixture
 from alchemlip.species import VACANCY_NUMBER
 
-SWEEPS = 120
-"""Exchanges tried per site in one annealing."""
+SWEEPS = 60
+"""Exchanges tried per site while the temperature falls, and again with the sites of pairs left."""
 START, END = 1.0, 0.08
 """Temperatures of the annealing, in units of one pair."""
 TRIES = 20
@@ -42,19 +42,10 @@ def obeying(
     Raises:
         InputError: if none is found.
     """
-    fillable = np.ones(mixture.n_sites, dtype=bool)
-    for group in mixture.groups:
-        fillable[group.sites] = ((group.species != VACANCY_NUMBER) & (group.composition > 0)).any(
-            axis=1
-        )
-    partners: list[list[int]] = [[] for _ in range(mixture.n_sites)]
-    for i, j in mixture.exclusive.directed[:, :2].tolist():
-        if fillable[i] and fillable[j]:
-            partners[i].append(j)
     for _ in range(TRIES):
-        found = _annealed(mixture.n_sites, groups, drawn, partners, rng)
-        if found is not None:
-            return found
+        arrangement = _Arrangement(mixture, groups, drawn)
+        if arrangement.anneal(rng):
+            return [np.array(held) for held in arrangement.held]
         drawn = [rng.permutation(components) for components in drawn]
     raise InputError(
         f"no arrangement was found in {TRIES} annealings that fills at most one site of every "
@@ -62,45 +53,79 @@ def obeying(
     )
 
 
-def _annealed(
-    n_sites: int,
-    groups: Sequence[Group],
-    drawn: Sequence[IntArray],
-    partners: Sequence[Sequence[int]],
-    rng: np.random.Generator,
-) -> list[IntArray] | None:
-    """Return an arrangement without a pair of filled sites; None if the annealing left one."""
-    filled = [1] * n_sites
-    state = [components.tolist() for components in drawn]
-    atoms = [(group.species != VACANCY_NUMBER).tolist() for group in groups]
-    for group, components, real in zip(groups, state, atoms, strict=True):
-        for row, site in enumerate(group.sites.tolist()):
-            filled[site] = int(real[row][components[row]])
+class _Arrangement:
+    """What sits where, in plain lists: an annealing makes many small changes."""
 
-    def pairs_at(site: int) -> int:
-        # Of a site that excludes its own image every filled copy counts.
-        return sum(filled[other] for other in partners[site]) if filled[site] else 0
+    def __init__(
+        self, mixture: Mixture, groups: Sequence[Group], drawn: Sequence[IntArray]
+    ) -> None:
+        self.sites: list[list[int]] = [group.sites.tolist() for group in groups]
+        self.held: list[list[int]] = [components.tolist() for components in drawn]
+        self._atoms = [(group.species != VACANCY_NUMBER).tolist() for group in groups]
+        self._filled = np.ones(mixture.n_sites, dtype=int).tolist()
+        self._partners: list[list[int]] = [[] for _ in range(mixture.n_sites)]
+        for i, j in mixture.exclusive.directed[:, :2].tolist():
+            self._partners[i].append(j)
+        for g, sites in enumerate(self.sites):
+            for row, site in enumerate(sites):
+                self._fill(g, row, site)
 
-    sites = [group.sites.tolist() for group in groups]
-    sizes = np.array([len(group.sites) for group in groups])
-    steps = SWEEPS * int(sizes.sum())
-    which = rng.choice(len(groups), size=steps, p=sizes / sizes.sum())
-    one, other = (rng.random((2, steps)) * sizes[which]).astype(int)
-    temperatures = START * (END / START) ** np.linspace(0.0, 1.0, steps)
-    limits = -temperatures * np.log(rng.random(steps))
-    for g, a, b, limit in zip(
-        which.tolist(), one.tolist(), other.tolist(), limits.tolist(), strict=True
-    ):
-        held = state[g]
+    def anneal(self, rng: np.random.Generator) -> bool:
+        """Exchange until no pair has both sites filled; return whether that was reached."""
+        sizes = np.array([len(sites) for sites in self.sites])
+        steps = SWEEPS * int(sizes.sum())
+        which = rng.choice(len(sizes), size=steps, p=sizes / sizes.sum())
+        rows = (rng.random((steps, 2)) * sizes[which, None]).astype(int)
+        temperatures = START * (END / START) ** np.linspace(0.0, 1.0, steps)
+        limits = -temperatures * np.log(rng.random(steps))
+        for g, (a, b), limit in zip(which.tolist(), rows.tolist(), limits.tolist(), strict=True):
+            self._exchange(g, a, b, limit)
+        # The last pairs are rare: exchange with their own sites, instead of waiting for chance.
+        place = {
+            site: (g, row) for g, sites in enumerate(self.sites) for row, site in enumerate(sites)
+        }
+        doubtful = list(place)
+        last = (-END * np.log(rng.random(steps))).tolist()
+        for (x, y), limit in zip(rng.random((steps, 2)).tolist(), last, strict=True):
+            while doubtful:
+                index = int(x * len(doubtful))
+                if self._pairs_at(doubtful[index]):
+                    break
+                doubtful[index] = doubtful[-1]
+                doubtful.pop()
+            if not doubtful:
+                break
+            site = doubtful[index]
+            g, a = place[site]
+            b = int(y * sizes[g])
+            if self._exchange(g, a, b, limit):
+                other = self.sites[g][b]
+                near = [other, *self._partners[other], *self._partners[site]]
+                doubtful += [member for member in near if member in place]
+        return not any(map(self._pairs_at, range(len(self._filled))))
+
+    def _fill(self, g: int, row: int, site: int) -> None:
+        self._filled[site] = int(self._atoms[g][row][self.held[g][row]])
+
+    def _pairs_at(self, site: int) -> int:
+        if not self._filled[site]:
+            return 0
+        return sum(self._filled[other] for other in self._partners[site])
+
+    def _exchange(self, g: int, a: int, b: int, limit: float) -> bool:
+        """Exchange two occupants if that makes no more than ``limit`` pairs; return whether."""
+        held = self.held[g]
         if held[a] == held[b]:
-            continue
-        i, j = sites[g][a], sites[g][b]
-        before = pairs_at(i) + pairs_at(j)
-        old = filled[i], filled[j]
+            return False
+        i, j = self.sites[g][a], self.sites[g][b]
+        change = -self._pairs_at(i) - self._pairs_at(j)
         held[a], held[b] = held[b], held[a]
-        filled[i], filled[j] = int(atoms[g][a][held[a]]), int(atoms[g][b][held[b]])
-        change = pairs_at(i) + pairs_at(j) - before
-        if change > limit:
-            held[a], held[b] = held[b], held[a]
-            filled[i], filled[j] = old
-    return None if any(map(pairs_at, range(n_sites))) else [np.array(held) for held in state]
+        self._fill(g, a, i)
+        self._fill(g, b, j)
+        change += self._pairs_at(i) + self._pairs_at(j)
+        if change <= limit:
+            return True
+        held[a], held[b] = held[b], held[a]
+        self._fill(g, a, i)
+        self._fill(g, b, j)
+        return False

@@ -225,6 +225,9 @@ def _composition(inputs: Mapping[str, Any]) -> str | None:
             parts.append(
                 f"{item.name} ({_counted(len(item.sites))}): {weights}, {item.correlation}"
             )
+        if len(mixture.exclusive):
+            n = len(mixture.exclusive)
+            parts.append(f"at most one site filled of {n} pair{'s' if n > 1 else ''}")
     return "; ".join(parts) or None
 
 
