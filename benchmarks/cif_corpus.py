@@ -44,6 +44,9 @@ REASONS = (
     ("an element of the formula is missing", r"its sites hold no"),
     ("unknown or contradictory symmetry", r"space group|symmetry|no group"),
     ("modulated", r"modulated"),
+    ("Cartesian positions (macromolecules)", r"Cartesian positions"),
+    ("a misspelt name", r"did you mean"),
+    ("neither labels nor type symbols", r"neither labels nor"),
     ("cell", r"cell|angle"),
 )
 
@@ -224,6 +227,15 @@ def reasons(entries: Mapping[str, list[dict[str, Any]]]) -> str:
     return "\n".join([*lines, *(f"| {name} | {n} |" for name, n in counts.most_common())])
 
 
+def in_words(result: Mapping[str, Any]) -> str:
+    """Return the outcome of one reader for the record."""
+    if result["outcome"] == "refused":
+        return f"refused: {result['reason']}"
+    if not result["differs"]:
+        return "read"
+    return f"another {', '.join(result['differs'])}" + (" (told)" if result["told"] else "")
+
+
 def page(entries: Mapping[str, list[dict[str, Any]]]) -> str:
     every = [entry for found in entries.values() for entry in found]
     read = [entry["alchemlip"] for entry in every if entry["alchemlip"]["outcome"] == "read"]
@@ -291,18 +303,10 @@ def main() -> None:
                 print(f"{ours['reason']}: {name}/{entry['file']}: {ours['words']}")
     if arguments.write:
         short = {
-            name: [
-                {
-                    key: {k: v for k, v in value.items() if k != "words"}
-                    if isinstance(value, dict) and key in READERS
-                    else value
-                    for key, value in entry.items()
-                }
-                for entry in found
-            ]
+            name: {entry["file"]: [in_words(entry[reader]) for reader in READERS] for entry in found}
             for name, found in entries.items()
         }
-        RECORD.write_text(json.dumps(short, indent=1) + "\n")
+        RECORD.write_text(json.dumps(short, indent=0) + "\n")
         PAGE.write_text(page(entries))
 
 if __name__ == "__main__":
