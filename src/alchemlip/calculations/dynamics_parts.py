@@ -303,7 +303,7 @@ def _in_record(
 
 
 def _beginning(progress: Progress, before: int, total: int) -> Progress:
-    """Tell how much was done before, ahead of the first step: work that is refused tells nothing."""
+    """Tell how much was done before, ahead of the first step."""
     begun = False
 
     def told(done: int, of: int | None, text: str = "", /) -> None:
