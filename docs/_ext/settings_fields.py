@@ -5,6 +5,7 @@ A page that holds the line ``<!-- calculations -->`` gets every calculation ther
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,20 @@ def add_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
         return
     if any(line.startswith(":ivar") for line in lines):
         return  # its docstring has them
+    lines[:] = [code(line) for line in lines]
     lines.append("")
     for field, details in obj.model_fields.items():
         value = details.get_default(call_default_factory=True)
         default = "required" if details.is_required() else f"default ``{value!r}``"
-        lines.append(f":ivar {field}: {details.description or ''} ({default})")
+        lines.append(f":ivar {field}: {code(details.description or '')} ({default})")
     lines.append("")
+
+
+def code(text: str) -> str:
+    """Return a line with its commands and options as code: two hyphens are no dash."""
+    if found := re.match(r"Example: (alchemlip .*)", text):
+        return f"Example: ``{found[1]}``"
+    return re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"``\g<0>``", text)
 
 
 def entries() -> str:
@@ -34,7 +43,7 @@ def entries() -> str:
 
     return "\n".join(
         f"## {name}\n\n```{{eval-rst}}\n"
-        f".. autoclass:: {calculation(command).__module__}.{name}\n```\n"
+        f".. autoclass:: {calculation(command).__module__}.{name}(**settings)\n```\n"
         for command, name in REGISTERED.items()
     )
 
