@@ -110,9 +110,7 @@ def way(axes: Axes, look: Look) -> None:
             ends = (x + 0.5, height(floor)), (to_x - 0.4, height(floor))
         arrow(axes, *ends, color=look.faint, lw=1.6, mutation_scale=12)
     corner = 9.1  # down to the records, beside everything
-    axes.plot(
-        [7.35, corner, corner], [height(3), height(3), height(10)], color=look.faint, lw=1.6
-    )
+    axes.plot([7.35, corner, corner], [height(3), height(3), height(10)], color=look.faint, lw=1.6)
     into = (corner, height(10)), (9.36, height(10))
     arrow(axes, *into, color=look.faint, lw=1.6, mutation_scale=12)
     box = {"boxstyle": "round,pad=0.25", "ec": "none"}
