@@ -22,6 +22,7 @@ from alchemlip.backends.memory import (
     check_memory,
     size_of,
 )
+from alchemlip.errors import Notice
 from alchemlip.failures import TOO_LITTLE_MEMORY, is_out_of_memory
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
