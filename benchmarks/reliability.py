@@ -433,6 +433,21 @@ def merged(
     return list(by_key.values())
 
 
+def option_counts() -> list[tuple[str, str, str, str]]:
+    """Return rows of the generated test of options: how many there are, and what they refuse."""
+    from alchemlip.calculations import REGISTERED, calculation
+    from test_options import STRANGE, taken
+
+    rows, totals = [], [0, 0, 0]
+    for command in REGISTERED:
+        fields = [f for f in calculation(command).fields().values() if f.kind is not bool]
+        refused = sum(not taken(field, value) for field in fields for value in STRANGE)
+        counts = [len(fields), len(fields) * len(STRANGE), refused]
+        totals = [a + b for a, b in zip(totals, counts, strict=True)]
+        rows.append((f"`{command}`", *map(str, counts)))
+    return [*rows, ("all", *map(str, totals))]
+
+
 def write_page(content: dict[str, Any]) -> None:
     """Fill the tables of reliability.md."""
     order = {(command.name, command.potential): number for number, command in enumerate(COMMANDS)}
@@ -471,10 +486,12 @@ def write_page(content: dict[str, Any]) -> None:
             for row in content.get("threads", [])
         ],
     )  # fmt: skip
+    options = table(
+        ("command", "options with a value", "values tried", "refused by the option itself"), option_counts()
+    )  # fmt: skip
     environments = "\n\n".join(as_markdown(found) for found in content["environments"].values())
-    fill(
-        HERE / "reliability.md", {"kills": killed, "threads": threads, "environment": environments}
-    )
+    blocks = {"kills": killed, "threads": threads, "options": options, "environment": environments}
+    fill(HERE / "reliability.md", blocks)
 
 
 def main() -> None:
