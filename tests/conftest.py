@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from alchemlip import AlchemicalPotential, load_potential
-from crystals import CRYSTALS, IN_CS_PB_SN_I, Crystal
+from alchemlip.testing import CRYSTALS, Crystal
 from mace_models import mace_float64, mace_potential
 from references import chgnet_float64, sevennet_float64
 from trained_mace import trained_mace_float64, trained_mace_potential
@@ -90,6 +90,13 @@ def mace(name: str, **architecture: Any) -> PotentialCase:
 
 def installed(package: str) -> bool:
     return find_spec(package) is not None
+
+
+IN_CS_PB_SN_I = {
+    **{"Li": "Cs", "Na": "Pb", "K": "Sn", "Rb": "I", "Ag": "Cs"},
+    **{"Cu": "Pb", "Au": "Sn", "Ce": "Pb", "Zr": "Sn", "O": "I", "Cl": "I", "Br": "Sn"},
+}
+"""The crystals' elements, in those of the trained MACE, which covers four."""
 
 
 # A new backend, or another set of weights, gets the whole suite by one line here.

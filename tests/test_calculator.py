@@ -30,7 +30,8 @@ from alchemlip import (
     Mixture,
 )
 from alchemlip.potential.calculator import evaluate_together
-from crystals import deformed, example
+from alchemlip.testing import deformed
+from crystals import example
 
 SPEC = {"Na": {"Na": 0.4, "K": 0.6}}
 

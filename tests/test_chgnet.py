@@ -13,11 +13,10 @@ pytest.importorskip("chgnet")
 from alchemlip import AlchemicalPotential, InputError, Mixture, load_potential
 from alchemlip.backends import chgnet
 from alchemlip.potential.triplets import bonds
+from alchemlip.testing import CRYSTALS, assert_equal, deformed
 from conftest import chgnet as chgnet_case
 from conftest import loaded
-from crystals import CRYSTALS, deformed
 from references import chgnet_float64
-from test_invariants import assert_equal
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from alchemlip.crystal.site_symmetry import site_symmetry
 from alchemlip.disorder.hessian import OccupancyHessian, occupancy_hessian
 from alchemlip.potential.graph import Graph
 from alchemlip.potential.messages import Form
+from alchemlip.testing import deformed
 from conftest import PotentialCase
-from crystals import deformed, example
+from crystals import example
 from pair_models import PairBackend, pair_potential
 
 

@@ -21,8 +21,8 @@ from alchemlip.disorder.random_alloy import (
     second_order_energy,
 )
 from alchemlip.disorder.supercells import supercell_repeats
+from alchemlip.testing import deformed
 from conftest import POTENTIALS, loaded
-from crystals import deformed
 from pair_models import PairBackend, pair_potential
 
 PAIR = pair_potential(cutoff=7.0)

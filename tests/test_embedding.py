@@ -9,10 +9,17 @@ import pytest
 import torch
 
 from alchemlip import AlchemicalPotential, InputError
+from alchemlip.testing import (
+    CRYSTALS,
+    DIFFERENCE,
+    Crystal,
+    assert_equal,
+    assert_matches,
+    central_difference,
+    one_hot,
+    pure_atoms,
+)
 from conftest import PotentialCase, loaded
-from crystals import CRYSTALS, Crystal, pure_atoms
-from test_derivatives import DIFFERENCE, central
-from test_invariants import assert_equal, assert_matches, one_hot
 
 FULL = [item for item in CRYSTALS if "vacanc" not in item.name and not item.exclusive]
 every_full_crystal = pytest.mark.parametrize("crystal", FULL, ids=repr, indirect=True)
@@ -61,7 +68,7 @@ def test_derivatives(crystal: Crystal, embedding: AlchemicalPotential, step: flo
             return embedding.energies(graph, **moved).item()  # type: ignore[arg-type]
 
         expected = (exact[name] * direction.numpy()).sum()
-        assert_equal(expected, central(energy, step / 2), DIFFERENCE)
+        assert_equal(expected, central_difference(energy, step / 2), DIFFERENCE)
 
 
 def test_second_derivatives(
@@ -76,7 +83,7 @@ def test_second_derivatives(
 
     composition = graph.composition.clone().requires_grad_()
     exact = torch.autograd.grad(slope(composition), composition)[0] @ direction
-    numerical = central(
+    numerical = central_difference(
         lambda h: slope((graph.composition + h * direction).requires_grad_()).item(), step
     )
     assert_equal(exact.item(), numerical, 10 * DIFFERENCE)

@@ -15,10 +15,9 @@ from alchemlip import AlchemicalCalculator, InputError, Mixture, relax, scan
 from alchemlip.backends.loading import load_potentials
 from alchemlip.cli import main
 from alchemlip.potential.ensemble import EnsemblePotential
+from alchemlip.testing import CRYSTALS, assert_equal, central_difference
 from conftest import CHGNET, SEVENNET, loaded
-from crystals import CRYSTALS, STRUCTURES, example
-from test_derivatives import central
-from test_invariants import assert_equal
+from crystals import STRUCTURES, example
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def test_calculator_of_an_ensemble(ensemble: EnsemblePotential) -> None:
         moved.calc = atoms.calc
         return float(moved.get_potential_energy())
 
-    assert_equal(slope, central(energy, 2e-5), 1e-6)
+    assert_equal(slope, central_difference(energy, 2e-5), 1e-6)
     atoms.get_potential_energy()
     expected = ensemble.evaluate(crystal.mixture()).spread
     assert_equal(atoms.calc.results["energy_spread"], expected.energy)

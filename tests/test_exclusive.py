@@ -17,24 +17,8 @@ from alchemlip import AlchemicalPotential, Evaluation, Group, InputError, Mixtur
 from alchemlip.mixture.compositions import with_flat_composition
 from alchemlip.mixture.exclusive import ExclusivePairs
 from alchemlip.mixture.split_sites import describe_pairs, exclusive_pairs, mixture_pairs
+from alchemlip.testing import CRYSTALS, assert_equal, check_exclusive, split_site
 from conftest import PotentialCase
-from test_invariants import assert_equal
-
-
-def split_crystal(case: PotentialCase, cell: float = 1.0) -> tuple[Mixture, Mixture]:
-    """One cation at one of two places: with exclusive sites, and as one concerted group."""
-    crystal = case.crystal("split-site")
-    first = next(iter(crystal.spec[0]))
-    atoms = crystal.atoms.copy()
-    atoms.set_cell(cell * atoms.cell.array)
-    both = {0: {first: 0.45, "Va": 0.55}, 2: {"Va": 0.55, first: 0.45}}
-    exclusive = Mixture.from_elements(atoms, both).with_exclusive([(0, 2)])
-    species = np.array([[atoms.numbers[0], 0, 0], [0, atoms.numbers[0], 0]])
-    group = Group(
-        "split", np.array([0, 2]), ("0", "2", "none"), species, [0.45, 0.45, 0.1], "concerted"
-    )
-    concerted = Mixture(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, (group,))
-    return exclusive, concerted
 
 
 def assert_same(got: Evaluation, expected: Evaluation, tolerance: float = 1e-10) -> None:
@@ -48,13 +32,7 @@ def test_one_set_is_a_concerted_group(
     case: PotentialCase, any_potential: AlchemicalPotential
 ) -> None:
     """No image in range: (atom, Va) and (Va, atom) change together, exactly."""
-    exclusive, concerted = split_crystal(case, cell=8.0)
-    got = any_potential.evaluate(exclusive)
-    expected = any_potential.evaluate(concerted)
-    assert_same(got, expected)
-    assert_equal(got.composition_gradient[[0, 3]], expected.composition_gradient[:2])
-    independent = any_potential.evaluate(exclusive.with_exclusive(()))
-    assert abs(independent.energy - got.energy) > 1e-3
+    check_exclusive(any_potential, case.crystal("split-site"))
 
 
 def test_images_are_other_sets(case: PotentialCase, any_potential: AlchemicalPotential) -> None:
@@ -62,7 +40,7 @@ def test_images_are_other_sets(case: PotentialCase, any_potential: AlchemicalPot
 
     So a cell and its supercells agree.
     """
-    exclusive, concerted = split_crystal(case)
+    exclusive, concerted = split_site(case.crystal("split-site"))
     small = any_potential.evaluate(exclusive)
     large = any_potential.evaluate(exclusive.repeat((2, 1, 2)))
     assert_equal(large.energy, 4 * small.energy)
@@ -110,7 +88,7 @@ def test_redundant_in_a_concerted_crystal(
 
 def test_split_in_two_of_the_same(case: PotentialCase, any_potential: AlchemicalPotential) -> None:
     """An atom that is there with 0.45, as 0.25 and 0.2 of the same element."""
-    once, _ = split_crystal(case)
+    once, _ = split_site(case.crystal("split-site"))
     number = int(once.group("0").species.max())
     twice = Group(
         "0", np.array([0]), ("a", "b", "Va"), np.array([[number, number, 0]]), [0.25, 0.2, 0.55]
@@ -168,7 +146,6 @@ def copies(mixture: Mixture) -> Sequence[Mixture]:
 
 def test_copies_keep_the_pairs(potential: AlchemicalPotential, tmp_path: Any) -> None:
     from alchemlip import read_structure, write_structure
-    from crystals import CRYSTALS
 
     mixture = next(item for item in CRYSTALS if item.exclusive).mixture()
     expected = potential.evaluate(mixture)

@@ -31,8 +31,8 @@ from alchemlip.disorder.hessian import occupancy_hessian
 from alchemlip.freeenergy.einstein import ideal_mixing_free_energy
 from alchemlip.freeenergy.vacancy_crystals import without_site
 from alchemlip.mixture.split_sites import exclusive_pairs
+from alchemlip.testing import assert_equal
 from crystals import example
-from test_invariants import assert_equal
 from test_response import check_against_relaxations
 
 

@@ -11,7 +11,8 @@ from ase.build import bulk
 
 from alchemlip import InputError
 from alchemlip.potential.neighbours import NeighbourList
-from crystals import CRYSTALS, deformed, example
+from alchemlip.testing import CRYSTALS, deformed
+from crystals import example
 
 CUTOFF = 5.0
 

@@ -24,7 +24,7 @@ from alchemlip.freeenergy.hamiltonian import (
 )
 from alchemlip.mixture.compositions import with_flat_composition
 from alchemlip.mixture.mixture import Correlation
-from crystals import deformed
+from alchemlip.testing import deformed
 from pair_models import pair_potential
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

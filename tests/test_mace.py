@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from alchemlip import AlchemicalPotential, Group, InputError, Mixture, load_potential
-from crystals import CRYSTALS
+from alchemlip.testing import CRYSTALS
 
 pytest.importorskip("mace")
 

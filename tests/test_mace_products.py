@@ -13,7 +13,7 @@ from ase import Atoms
 
 from alchemlip import AlchemicalPotential, Mixture
 from alchemlip.potential.messages import MessageTables
-from crystals import CRYSTALS
+from alchemlip.testing import CRYSTALS
 
 pytest.importorskip("mace")
 

@@ -11,7 +11,8 @@ from ase.build import bulk, molecule
 
 from alchemlip import Mixture
 from alchemlip.crystal.plausibility import closest_contact, distance_warnings, spread_warnings
-from crystals import CRYSTALS, STRUCTURES, Crystal, example
+from alchemlip.testing import CRYSTALS, Crystal
+from crystals import STRUCTURES, example
 
 
 @pytest.mark.parametrize("crystal", CRYSTALS, ids=str)

@@ -9,7 +9,8 @@ from ase.units import GPa
 
 from alchemlip import AlchemicalPotential, InputError, Mixture, relax, relax_many
 from alchemlip.crystal.relaxation import space_group
-from crystals import deformed, example
+from alchemlip.testing import deformed
+from crystals import example
 
 SPEC = {"Na": {"Na": 0.5, "K": 0.5}}
 

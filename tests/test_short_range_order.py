@@ -12,8 +12,8 @@ from ase.build import bulk
 
 from alchemlip import AlchemicalPotential, Group, InputError, Mixture
 from alchemlip.mixture.short_range_order import ShortRangeOrder
+from alchemlip.testing import CRYSTALS, Crystal, pure_atoms
 from conftest import PotentialCase
-from crystals import CRYSTALS, Crystal, pure_atoms
 
 RADII = (3.2, 4.6, 5.5)
 TOLERANCE = 1e-10

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,71 +13,18 @@ from alchemlip import AdditiveCalculator, AlchemicalCalculator, AlchemicalPotent
 from alchemlip.potential.ensemble import EnsemblePotential
 from alchemlip.potential.graph import Graph
 from alchemlip.potential.messages import Form
+from alchemlip.testing import CRYSTALS, assert_as_serial, check_threads, compositions, in_threads
 from conftest import CHGNET, SEVENNET, PotentialCase, installed, loaded
-from crystals import CRYSTALS, Crystal
 from harmonic_models import HarmonicCalculator
 from pair_models import PairBackend
 
-THREADS = 4
-EACH = 8
-"""Evaluations of each thread; `benchmarks/reliability.py` takes 200."""
-
-
-def compositions(crystal: Crystal, count: int = 5) -> list[Mixture]:
-    """The crystal at several compositions of its first group."""
-    mixture = crystal.mixture()
-    group = mixture.groups[0]
-    first, last = np.eye(len(group.components))[[0, -1]]
-    return [
-        mixture.with_composition(group.name, (1.0 - x) * first + x * last)
-        for x in np.linspace(0.1, 0.9, count)
-    ]
-
-
-def in_threads(function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[list[Any]]:
-    """Call a function with every argument in turn, in every thread; each begins elsewhere."""
-    together = threading.Barrier(THREADS)
-
-    def work(first: int) -> list[Any]:
-        together.wait()
-        order = [(first + n) % len(arguments) for n in range(EACH)]
-        found: dict[int, Any] = {}
-        for index in order:
-            value = function(arguments[index])
-            # Every time the same, too.
-            assert index not in found or np.allclose(value, found[index], rtol=0.0, atol=1e-9)
-            found[index] = value
-        return [found[index] for index in range(len(arguments))]
-
-    with ThreadPoolExecutor(THREADS) as executor:
-        return list(executor.map(work, range(THREADS)))
-
-
-def assert_as_serial(function: Callable[[Any], Any], arguments: Sequence[Any]) -> None:
-    expected = [function(argument) for argument in arguments]
-    assert len(np.unique(np.round([np.ravel(value)[0] for value in expected], 6))) > 1
-    for found in in_threads(function, arguments):
-        for value, right in zip(found, expected, strict=True):
-            np.testing.assert_allclose(value, right, rtol=0.0, atol=1e-9)
-
 
 def test_evaluations(any_potential: AlchemicalPotential, case: PotentialCase) -> None:
-    """Energies in every form and representation, one at a time and in batches."""
+    """Energies in every form and representation; `benchmarks/reliability.py` takes 200 each."""
     if case.again:
         pytest.skip("other weights of the same model")
-    mixtures = compositions(case.crystal("one-atom-cell"))
-    embedded = any_potential.with_representation("embedding")
-
-    def energies(mixture: Mixture) -> list[float]:
-        plain = {"forces": False, "stress": False, "composition_gradient": False}
-        batch = any_potential.evaluate([mixture, mixtures[0]], **plain)  # type: ignore[call-overload]
-        return [
-            *(result.energy for result in batch),
-            any_potential.evaluate(mixture, form="expanded", **plain).energy,  # type: ignore[call-overload]
-            embedded.evaluate(mixture, **plain).energy,  # type: ignore[call-overload]
-        ]
-
-    assert_as_serial(energies, mixtures)
+    assert {"expanded", "embedding"} <= set(any_potential.backend.forms)
+    check_threads(any_potential, case.crystal("one-atom-cell"))
 
 
 def test_calculators_that_share_a_potential(

@@ -15,7 +15,8 @@ from alchemlip import AlchemicalPotential, InputError, Mixture, relax_many  # no
 from alchemlip.potential.ensemble import EnsemblePotential  # noqa: E402
 from alchemlip.batching.torch_sim import AlchemicalModel  # noqa: E402
 from conftest import POTENTIALS, loaded, reference_calculator  # noqa: E402
-from crystals import CRYSTALS, deformed, example  # noqa: E402
+from alchemlip.testing import CRYSTALS, deformed  # noqa: E402
+from crystals import example  # noqa: E402
 from torch_sim.models.interface import validate_model_outputs  # noqa: E402
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

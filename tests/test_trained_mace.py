@@ -11,10 +11,9 @@ from ase import Atoms
 from ase.io import read
 
 from alchemlip import AlchemicalPotential, Mixture, RelaxationSettings, load_potential, relax, scan
+from alchemlip.testing import DIFFERENCE, assert_equal, central_difference, deformed
 from conftest import installed
-from crystals import deformed, example
-from test_derivatives import DIFFERENCE, central
-from test_invariants import assert_equal
+from crystals import example
 from trained_mace import FOLDER, trained_mace_float64, trained_mace_potential
 
 needs_mace = pytest.mark.skipif(not installed("mace"), reason="needs mace-torch")
@@ -111,7 +110,7 @@ def test_exchange_potential(correlation: Any, trained: AlchemicalPotential) -> N
             moved[index] += h
             return trained.energies(graph, composition=moved).item()
 
-        assert_equal(analytic, central(energy, 1e-3), DIFFERENCE)
+        assert_equal(analytic, central_difference(energy, 1e-3), DIFFERENCE)
 
 
 @needs_mace

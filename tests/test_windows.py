@@ -31,7 +31,7 @@ from alchemlip.freeenergy.transmutation_windows import transmute_windows
 from alchemlip.freeenergy.window_estimators import estimate_from_energies, estimate_from_gradients
 from alchemlip.freeenergy.windows import WindowSettings, WindowsResult, sample_windows
 from alchemlip.records.runs import RunRecord
-from crystals import deformed
+from alchemlip.testing import deformed
 from pair_models import pair_potential
 from solid_models import EinsteinSolid
 

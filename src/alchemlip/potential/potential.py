@@ -86,6 +86,11 @@ class AlchemicalPotential:
             raise TypeError("a potential that was not made by load_potential cannot be pickled")
         return self._reload, (self._source,)
 
+    @property
+    def can_be_pickled(self) -> bool:
+        """Whether the potential knows how another process makes it."""
+        return self._source is not None and self._reload is not None
+
     def with_representation(self, representation: Representation) -> AlchemicalPotential:
         """Return the same weights, shared, in another representation."""
         source = self._source
