@@ -20,7 +20,7 @@ FLOORS = (  # from the top; rooms of one floor, and what they are for
     (("cli", "doctor"), "commands, and what works here"),
     (("reporting",), "pages, figures, watching"),
     (("campaigns",), "many calculations"),
-    (("calculations",), "settings, run, result"),
+    (("calculations", "testing"), "settings, run, result"),
     (("design", "disorder", "freeenergy"), "the science"),
     (("batching",), "many at a time on one device"),
     (("crystal",), "relaxation, response, scans"),

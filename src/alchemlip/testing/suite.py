@@ -26,6 +26,15 @@ def only(*names: str) -> pytest.MarkDecorator:
 class PotentialSuite:
     """Checks of one potential, over small crystals in elements that it covers.
 
+        class TestMine(PotentialSuite):
+            @pytest.fixture(scope="class")
+            @classmethod
+            def potential(cls): ...
+
+            @pytest.fixture(scope="class")
+            @classmethod
+            def calculator(cls): ...
+
     A derived class overrides the fixtures `potential` and `calculator`; where it can, `single` and
     `elsewhere`, whose checks are skipped otherwise. Crystals that the potential's elements cannot
     fill are skipped, and so is the factorised form of a model without it.
@@ -41,22 +50,26 @@ class PotentialSuite:
     step = 1e-3
 
     @pytest.fixture(scope="class")
-    def potential(self) -> AlchemicalPotential:
+    @classmethod
+    def potential(cls) -> AlchemicalPotential:
         """Return the potential in float64."""
         raise NotImplementedError("override the fixture `potential`: the potential in float64")
 
     @pytest.fixture(scope="class")
-    def calculator(self) -> Calculator:
+    @classmethod
+    def calculator(cls) -> Calculator:
         """Return the model's own ASE calculator, in float64, which knows nothing of alchemlip."""
         raise NotImplementedError("override the fixture `calculator`: the model's own, for ASE")
 
     @pytest.fixture(scope="class")
-    def single(self) -> AlchemicalPotential | None:
+    @classmethod
+    def single(cls) -> AlchemicalPotential | None:
         """Return the same weights in float32, if there are."""
         return None
 
     @pytest.fixture(scope="class")
-    def elsewhere(self) -> AlchemicalPotential | None:
+    @classmethod
+    def elsewhere(cls) -> AlchemicalPotential | None:
         """Return the same weights in float64 on another device, if there is one."""
         return None
 
