@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk
 
 from alchemlip import Mixture
+from alchemlip.calculations.result import Result
 from alchemlip.campaigns.quantities import level_of_theory
 from alchemlip.crystal.level import mixing_level, ordering_level, scan_level
 from alchemlip.crystal.plausibility import magnetic_warnings
@@ -117,3 +118,10 @@ def test_metals_on_sites_of_their_own() -> None:
     assert magnetic_warnings(one) == []
     oxide = Mixture.from_elements(bulk("NiO", "rocksalt", 4.2), {"Ni": {"Ni": 0.5, "Co": 0.5}})
     assert magnetic_warnings(oxide) == []
+
+
+def test_a_result_in_words(tmp_path: Path) -> None:
+    found = {"critical_temperature_K": 2185.5, **mixing_level(relaxed=False).to_dict()}
+    record = {"command": "disorder", "status": "finished", "results": found}
+    line = line_with(str(Result(tmp_path, record)), "critical temperature 2185.5 K")
+    assert mixing_level(relaxed=False).name in line

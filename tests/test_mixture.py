@@ -1010,3 +1010,12 @@ def test_json_file_is_exact(tmp_path: Path) -> None:
     mixture = Mixture.from_elements(atoms, {"Na": "Na0.3K0.7"}, correlation="concerted")
     write_structure(mixture, tmp_path / "a.json")
     assert read_structure(tmp_path / "a.json").to_dict() == mixture.to_dict()
+
+
+def test_a_mixture_in_words() -> None:
+    mixture = Mixture.from_elements(
+        bulk("NaCl", "rocksalt", 5.6, cubic=True), {"Na": {"Na": 0.75, "Va": 0.25}}
+    )
+    first, second = str(mixture).splitlines()
+    assert first == "8 sites, 7 atoms, 1 mixed group"
+    assert second == "Na (4 sites, independent): Na 0.75, Va 0.25"

@@ -106,7 +106,9 @@ class Result:
             if isinstance(value, int | float):
                 spread = self.results.get(error)
                 plus = f" ± {spread:.2g}" if isinstance(spread, int | float) else ""
-                lines.append(f"{name} {value:.6g}{plus} {unit}")
+                level = self.results.get("level_of_theory")
+                told = f" ({level})" if level else ""
+                lines.append(f"{name} {value:.6g}{plus} {unit}{told}")
                 break
         if self.warnings:
             count = len(self.warnings)

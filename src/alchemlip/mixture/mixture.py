@@ -610,6 +610,18 @@ class Mixture:
         """Return a pymatgen ``Structure`` with partial occupancies."""
         return structure_from_mixture(self)
 
+    def __str__(self) -> str:
+        """Return a line for the whole and a line for every group."""
+        groups = f"{len(self.groups)} mixed group{'s' * (len(self.groups) != 1)}"
+        lines = [f"{self.n_sites} sites, {self.n_atoms:g} atoms, {groups}"]
+        for group in self.groups:
+            weights = ", ".join(
+                f"{name} {weight:.4g}"
+                for name, weight in zip(group.components, group.composition, strict=True)
+            )
+            lines.append(f"{group.name} ({len(group.sites)} sites, {group.correlation}): {weights}")
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the groups, and how many sites are pure."""
         from alchemlip.notebook import html_table
