@@ -35,6 +35,7 @@ NEEDED = {
     "energy": ["--mix", "Na=Na0.5K0.5"],
     "relax": ["--mix", "Na=Na0.5K0.5"],
     "scan": ["--mix", "Na=Na,K"],
+    "voltage": ["--mix", "Na=Na,Va"],
     "disorder": ["--mix", "Na=Na,K"],
     "order": ["--mix", "Na=Na0.5K0.5", "--repeat", "2,2,2"],
     "design": ["--mix", "Na=Na0.5K0.5", "--target", "a=5.9"],

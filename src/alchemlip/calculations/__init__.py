@@ -16,6 +16,7 @@ REGISTERED = {
     "energy": "Energy",
     "relax": "Relax",
     "scan": "Scan",
+    "voltage": "Voltage",
     "disorder": "Disorder",
     "order": "Order",
     "design": "Design",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from alchemlip.calculations.base import Plan, Progress
 from alchemlip.calculations.cost import EvaluationCount, TrialRelaxation
@@ -19,8 +19,9 @@ from alchemlip.records.results import ResultFolder
 
 if TYPE_CHECKING:
     from alchemlip.calculations.mixtures import Scanned
-    from alchemlip.crystal.scanning import ScanPoint
+    from alchemlip.crystal.scanning import Conclude, ScanPoint
     from alchemlip.mixture.mixture import Mixture
+    from alchemlip.potential.ensemble import Potential
 
 
 class Scan(Represented, WithPotentials, Relaxing, Correlated):
@@ -40,7 +41,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
         from alchemlip.calculations.potentials import refuse_unusable
         from alchemlip.crystal.scanning import composition_grid, scan, scan_inputs
 
-        mixture, scanned = self._scanned()
+        mixture, scanned = self.scanned()
         name, species = scanned.group, scanned.species
         chosen = self.relaxation()
         self.refuse_too_large(mixture)
@@ -64,6 +65,7 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
                 folder=store,
                 settings=chosen,
                 on_point=on_point,
+                conclude=self.conclusion(mixture, scanned, potential),
             )
 
         def draw(result: Result) -> None:
@@ -75,17 +77,33 @@ class Scan(Represented, WithPotentials, Relaxing, Correlated):
             plot_scan(x, species, list(result.points), result.folder / "scan.png", title, level)
 
         inputs = scan_inputs(mixture, potential, name, self.points, chosen)
+        inputs |= self.further_inputs()
         return Plan(inputs, compute, self.source(potential), draw)
 
     def evaluations(self, trial: TrialRelaxation) -> EvaluationCount:
         """Return what the points take, which start from their neighbours' cells."""
         from alchemlip.crystal.scanning import composition_grid
 
-        points = len(composition_grid(len(self._scanned()[1].species), self.points))
+        points = len(composition_grid(len(self.scanned()[1].species), self.points))
         low, high = trial.needed
         return EvaluationCount(points * max(1.0, 0.5 * low), points * 2 * high, True)
 
-    def _scanned(self) -> tuple[Mixture, Scanned]:
+    def further_inputs(self) -> dict[str, Any]:
+        """Return what determines the result beside the scan."""
+        return {}
+
+    def conclusion(
+        self, mixture: Mixture, scanned: Scanned, potential: Potential
+    ) -> Conclude | None:
+        """Return the function that gives further results of the finished points; None for none."""
+        return None
+
+    def scanned(self) -> tuple[Mixture, Scanned]:
+        """Return the mixture, and the group whose species are listed.
+
+        Raises:
+            InputError: if there is not one such group, or it has too many species.
+        """
         mixture, scanned = self.mixture_to_scan()
         if len(scanned) != 1 or len(scanned[0].species) not in (2, 3):
             raise InputError(

@@ -46,6 +46,12 @@ def show_record(record: Mapping[str, Any], title: str, folder: Path) -> None:
             spread = record.get(f"{key}_spread")
             error = "" if spread is None else f" ± {form.format(spread)}"
             table.add_row(name, form.format(record[key]) + error, unit)
+    if "energy_eV" not in record:  # of no single structure: what there is, by its name
+        known = {line[0] for line in LINES}
+        for key, value in record.items():
+            if key not in known and isinstance(value, int | float | str) and value != "":
+                shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+                table.add_row(escape(key.replace("_", " ")), escape(shown), "")
     spreads = record.get("composition_gradient_eV_spread", {})
     for label, value in record.get("composition_gradient_eV", {}).items():
         error = f" ± {spreads[label]:.6f}" if label in spreads else ""

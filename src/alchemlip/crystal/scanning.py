@@ -59,6 +59,10 @@ class ScanPoint:
     record: dict[str, Any]
 
 
+Conclude = Callable[[Sequence[ScanPoint]], dict[str, Any]]
+"""Further results of the finished points of a scan."""
+
+
 class ScanResult(list[ScanPoint]):
     """The points of a scan in the order of the grid: a list that notebooks show as a table."""
 
@@ -119,6 +123,7 @@ def scan(
     settings: RelaxationSettings | None = None,
     batch_sites: int | None = None,
     on_point: Callable[[ScanPoint, int, int], None] | None = None,
+    conclude: Conclude | None = None,
 ) -> ScanResult:
     """Relax a mixture at every composition of a grid.
 
@@ -132,6 +137,7 @@ def scan(
         settings: of the relaxations.
         batch_sites: most sites in one batch; chosen by the device if None.
         on_point: called with (point, number finished, number of all) after each point.
+        conclude: gives further results of all points, for the folder.
 
     Returns:
         The points in the order of the grid.
@@ -182,6 +188,9 @@ def scan(
         told = [text for point in finished for text in mixture_warnings(point.mixture)]
         told += spread_warnings([point.record for point in finished])
         results = scan_summary(finished) | level.to_dict()
+        if conclude is not None:
+            with store.noting_failure():
+                results |= conclude(finished)
         store.finish(results, [_named(point) for point in finished], told)
     return ScanResult(finished)
 
