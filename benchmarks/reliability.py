@@ -40,8 +40,8 @@ from alchemlip import (
     Mixture,
     load_potential,
 )
+from alchemlip.calculations import potentials as loaders
 from alchemlip.cli import main as command_line
-from alchemlip.cli import options
 from alchemlip.potential.ensemble import EnsemblePotential
 from alchemlip.records.runs import RunRecord
 from environment import as_markdown, describe
@@ -165,10 +165,10 @@ def fork(arguments: tuple[str, ...], given: dict[str, AlchemicalPotential]) -> i
     os.dup2(log, 2)
     code = 1
     try:
-        options.prepare_potential = lambda model, *_: given[
+        loaders.prepare_potential = lambda model, *_: given[
             model if isinstance(model, str) else model[0]
         ]
-        options.prepare_single_potential = options.prepare_potential
+        loaders.prepare_single_potential = loaders.prepare_potential
         sys.argv = ["alchemlip", *arguments]
         warnings.simplefilter("ignore")
         command_line()
@@ -250,16 +250,17 @@ def largest_difference(found: dict[str, Any], expected: dict[str, Any]) -> float
     return largest
 
 
-def kill(command: Command, kills: int, seed: int) -> dict[str, Any]:
-    """Run a command without kills and with, in the working folder."""
+def kill(command: Command, kills: int, seed: int, twice: bool = True) -> dict[str, Any]:
+    """Run a command without kills (``twice``: to see what differs anyway) and with, in the working folder."""
     rng = np.random.default_rng(seed)
     given = potentials(command.potential)
-    ended(fork((*command.arguments, "--out", "first"), given), None)  # what is loaded once
+    if twice:
+        ended(fork((*command.arguments, "--out", "first"), given), None)
     begun = time.monotonic()
     assert ended(fork((*command.arguments, "--out", "whole"), given), None)
     duration = time.monotonic() - begun
     expected = numbers(Path("whole"))
-    differences = [largest_difference(numbers(Path("first")), expected)]
+    differences = [largest_difference(numbers(Path("first")), expected) if twice else 0.0]
     done = rounds = resumed = 0
     while done < kills:
         folder = f"cut-{rounds}"
@@ -432,6 +433,21 @@ def merged(
     return list(by_key.values())
 
 
+def option_counts() -> list[tuple[str, str, str, str]]:
+    """Return rows of the generated test of options: how many there are, and what they refuse."""
+    from alchemlip.calculations import REGISTERED, calculation
+    from test_options import STRANGE, taken
+
+    rows, totals = [], [0, 0, 0]
+    for command in REGISTERED:
+        fields = [f for f in calculation(command).fields().values() if f.kind is not bool]
+        refused = sum(not taken(field, value) for field in fields for value in STRANGE)
+        counts = [len(fields), len(fields) * len(STRANGE), refused]
+        totals = [a + b for a, b in zip(totals, counts, strict=True)]
+        rows.append((f"`{command}`", *map(str, counts)))
+    return [*rows, ("all", *map(str, totals))]
+
+
 def write_page(content: dict[str, Any]) -> None:
     """Fill the tables of reliability.md."""
     order = {(command.name, command.potential): number for number, command in enumerate(COMMANDS)}
@@ -470,10 +486,12 @@ def write_page(content: dict[str, Any]) -> None:
             for row in content.get("threads", [])
         ],
     )  # fmt: skip
+    options = table(
+        ("command", "options with a value", "values tried", "refused by the option itself"), option_counts()
+    )  # fmt: skip
     environments = "\n\n".join(as_markdown(found) for found in content["environments"].values())
-    fill(
-        HERE / "reliability.md", {"kills": killed, "threads": threads, "environment": environments}
-    )
+    blocks = {"kills": killed, "threads": threads, "options": options, "environment": environments}
+    fill(HERE / "reliability.md", blocks)
 
 
 def main() -> None:

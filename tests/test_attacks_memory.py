@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from alchemlip.backends.memory import (
     check_memory,
     size_of,
 )
+from alchemlip.errors import Notice
 from alchemlip.failures import TOO_LITTLE_MEMORY, is_out_of_memory
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
@@ -75,17 +77,17 @@ def test_55296_sites_are_refused_at_once(
 
 
 @pytest.mark.usefixtures("twenty_gigabytes")
-def test_what_a_large_cell_takes_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    from alchemlip.cli.sizes import refuse_too_large
+def test_what_a_large_cell_takes_is_told() -> None:
+    from alchemlip.calculations.sizes import refuse_too_large
 
     copper = Mixture.from_atoms(bulk("Cu", a=3.8, cubic=True))
-    refuse_too_large(copper, ["sevennet-0"], "cpu", "float64")
-    refuse_too_large(copper, ["one-of-another-package"], "cpu", "float64", (99, 99, 99))
-    assert capsys.readouterr().err == ""
-    refuse_too_large(copper, ["7net-0", "chgnet"], "cpu", "float64", (5, 5, 5))
-    told = capsys.readouterr().err
-    assert told.startswith("500 sites with 21,000 neighbours take about 5.")
-    assert told.endswith("20 GB of memory are free.\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refuse_too_large(copper, ["sevennet-0"], "cpu", "float64")
+        refuse_too_large(copper, ["one-of-another-package"], "cpu", "float64", (99, 99, 99))
+    words = r"^500 sites with 21,000 neighbours take about 5\..*20 GB of memory are free\.$"
+    with pytest.warns(Notice, match=words):
+        refuse_too_large(copper, ["7net-0", "chgnet"], "cpu", "float64", (5, 5, 5))
 
 
 def test_sizes_add_up() -> None:

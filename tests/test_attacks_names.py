@@ -14,7 +14,7 @@ import pytest
 from alchemlip import InputError
 from alchemlip.backends.names import ALIASES, known_names
 from alchemlip.backends.registry import _resolve, _variant
-from alchemlip.campaigns.commands import input_files, run_arguments
+from alchemlip.campaigns.commands import input_files, settings_of
 from alchemlip.campaigns.slurm import SlurmSettings, job_parameters, read_slurm
 from test_cli import Cli, assert_one_sentence, cli, files  # noqa: F401
 
@@ -31,20 +31,20 @@ def test_no_local_file_shadows_a_potential(
     Path(name).write_text("mine")
     Path("a.cif").write_text("")
     options = {"structure": "a.cif", "model": name}
-    assert f"--model={name}" in run_arguments("order", options, tmp_path / "out", tmp_path)
+    assert settings_of("order", options, tmp_path)["model"] == name
     assert list(input_files("order", options, tmp_path)) == ["a.cif"]
     assert _variant(name) == tuple(name.split("@")) if "@" in name else (name, None)
     # Said plainly, the file is meant.
     options["model"] = f"./{name}"
-    assert f"--model={tmp_path / name}" in run_arguments("order", options, tmp_path, tmp_path)
+    assert settings_of("order", options, tmp_path)["model"] == str(tmp_path / name)
     assert _variant(f"./{name}") == (f"./{name}", None)
 
 
 def test_a_local_file_with_its_head(tmp_path: Path) -> None:
     (tmp_path / "my.model").write_text("")
     options = {"model": "my.model@second"}
-    arguments = run_arguments("order", options, tmp_path, tmp_path)
-    assert f"--model={tmp_path / 'my.model@second'}" in arguments
+    settings = settings_of("order", options, tmp_path)
+    assert settings["model"] == str(tmp_path / "my.model@second")
     assert input_files("order", options, tmp_path) == {"my.model": tmp_path / "my.model"}
 
 

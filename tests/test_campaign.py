@@ -550,7 +550,7 @@ def test_potentials_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(name)
         return pair_potential().backend
 
-    monkeypatch.setattr("alchemlip.backends.registry.make_backend", make)
+    monkeypatch.setattr("alchemlip.backends.loading.make_backend", make)
     kept: dict[str, AlchemicalPotential] = {}
     for _ in range(2):
         with keeping_potentials(kept):

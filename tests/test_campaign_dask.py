@@ -89,7 +89,7 @@ class Cluster:
         # Torch is imported once, and every process forks from there, where no thread runs.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["alchemlip.cli.vacancy", "pair_models", "distributed"]
+            ["alchemlip.calculations.vacancy", "pair_models", "distributed"]
         )
         self.scheduler: multiprocessing.process.BaseProcess | None = None
         self.workers: list[multiprocessing.process.BaseProcess] = []

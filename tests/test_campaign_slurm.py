@@ -372,8 +372,8 @@ def test_processes_of_mpi_do_not_wait_for_one_another(monkeypatch: pytest.Monkey
         (("--workers", "2", "--dask-workers", "2"), "--workers and --dask-workers exclude"),
         (("--workers", "2", "--scheduler", "tcp://a:1"), "--workers and --scheduler exclude"),
         (("--scheduler", "tcp://a:1", "--slurm", "slurm.yaml"), "--scheduler and --slurm exclude"),
-        (("--dask-workers", "-1"), "--dask-workers cannot be negative"),
-        (("--workers", "-1"), "--workers cannot be negative"),
+        (("--dask-workers", "-1"), "--dask-workers -1 cannot be used: give a whole number from 0"),
+        (("--workers", "-1"), "--workers -1 cannot be used: give a whole number from 0"),
         (("--slurm", "none.yaml"), "cannot read 'none.yaml'"),
     ],
 )

@@ -392,6 +392,8 @@ def test_isotopes_keep_their_mass(tmp_path: Path) -> None:
     assert atoms.get_chemical_symbols() == ["Li", "H", "H", "H"]
     again = Mixture.from_atoms(atoms)
     assert again.occupancies() == mixture.occupancies()
+    by_pymatgen = Mixture.from_structure(mixture.to_structure())
+    np.testing.assert_allclose(by_pymatgen.masses, expected, atol=1e-6)
     assert again.repeat(2).masses.sum() == pytest.approx(8 * sum(expected), abs=1e-4)
 
 

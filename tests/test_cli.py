@@ -432,7 +432,8 @@ def test_what_is_wrong_with_a_file_goes_to_terminal_record_and_report(cli: Cli) 
     record = result("odd")
     (sentence,) = record["warnings"]
     assert sentence in record["source"]["structure_warnings"]
-    assert f"{sentence}." in content_of(Path("odd")).findings.warnings
+    shown = f"{sentence[:1].upper()}{sentence[1:]}."
+    assert shown in content_of(Path("odd")).findings.warnings
     Path("lead.cif").write_text(Path("odd.cif").read_text().replace("Cl2 Na", "Cl Na Pb"))
     assert_one_sentence(cli("energy", "lead.cif"), "hold no Pb .*--accept-composition")
     assert cli("energy", "lead.cif", "--accept-composition").code == 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -119,6 +121,36 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         file = target.partition("#")[0]
         assert not file or (page.parent / file).exists(), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name)
+def test_names_exist(page: Path) -> None:
+    """Modules and what is in them, as ``alchemlip.room.module.name``."""
+    for found in sorted(set(re.findall(r"\balchemlip(?:\.[A-Za-z_]\w*)+", page.read_text()))):
+        parts = found.split(".")
+        if (ROOT / "src" / Path(*parts)).with_suffix(".py").exists():
+            continue
+        module = ".".join(parts[: 1 if len(parts) == 2 else -1])
+        try:
+            held: object = import_module(module)
+        except ImportError as error:
+            if "needs the package" in str(error):
+                continue
+            raise
+        named = hasattr(held, parts[-1]) or find_spec(found) is not None
+        assert named, f"{name(page)} names {found}, which is not there"
+
+
+def test_rooms_are_those_that_are_there() -> None:
+    """The page on architecture has a line for every folder, in the order of the layers."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    source = ROOT / "src" / "alchemlip"
+    rooms = [room.strip() for layer in layers for room in layer.split("|")]
+    assert told == [room for room in rooms if (source / room).is_dir()]
+    assert set(told) == {file.parent.name for file in source.glob("*/__init__.py")}
 
 
 def test_every_page_is_in_the_contents() -> None:

@@ -358,7 +358,7 @@ def test_a_record_that_left_it_out(run: Run) -> None:
     options = (*MIXED, "--points", "2")
     record = run("scan", *options)
     file = Path("run-scan/result.json")
-    assert record["inputs"]["formulas"] == [FORMULA]
+    assert FORMULA in record["inputs"]["formulas"]
     kept = json.loads(file.read_text())
     del kept["inputs"]["formulas"]
     file.write_text(json.dumps(kept))

@@ -16,7 +16,11 @@ NEVER_KILLED_BEFORE = ("disorder --explicit", "order", "transmute --windows")
 
 @pytest.mark.parametrize(
     "command",
-    [command for command in COMMANDS if command.name in NEVER_KILLED_BEFORE],
+    [
+        command
+        for command in COMMANDS
+        if command.name in NEVER_KILLED_BEFORE and command.potential != "springs"
+    ],
     ids=lambda command: f"{command.name}, {command.potential}",
 )
 def test_killed_and_run_again(
@@ -27,7 +31,8 @@ def test_killed_and_run_again(
         pytest.importorskip("sevenn")
     monkeypatch.chdir(tmp_path)
     write_structures()
-    found = kill(command, kills=3, seed=1)
-    assert found["kills"] == 3
+    kills = 1 if command.potential == "sevennet-0" else 2
+    found = kill(command, kills, seed=1, twice=False)
+    assert found["kills"] == kills
     assert found["values"] > 20
     assert found["largest_difference"] == 0.0

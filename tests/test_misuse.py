@@ -122,7 +122,7 @@ SENTENCES = [
     ),
     (
         "campaign run nowhere.yaml --workers 2 --threads 0",
-        "--threads 0 cannot be used: give at least 1",
+        "--threads 0 cannot be used: give a whole number from 1 to 4096, or leave it out",
     ),
 ]
 

@@ -134,3 +134,54 @@ def test_each_is_imported_by_name() -> None:
         assert found is calculation(command)
         assert issubclass(found, part.Calculation)
         assert found.command == command
+
+
+OTHERS: dict[str, tuple[list[str], list[str]]] = {
+    # Command: what it needs, and its options that take a value.
+    "campaign run": (["runs.yaml", "--dry-run"], ["workers", "threads", "dask-workers", "batch"]),
+    "campaign plan": (["runs.yaml"], []),
+    "watch": ([".", "--once"], ["interval"]),
+    "doctor": ([], []),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, option) for command, (_, options) in OTHERS.items() for option in options],
+)
+def test_strange_values_of_other_commands(
+    cli: Cli,  # noqa: F811
+    tmp_path: Path,
+    command: str,
+    option: str,
+) -> None:
+    """Refused with exit code 2 and no trace of Python, or taken for what they say."""
+    (tmp_path / "runs.yaml").write_text("command: energy\noptions: {structure: salt.cif}\n")
+    before = files(tmp_path)
+    for value in STRANGE:
+        outcome = cli(*command.split(), *OTHERS[command][0], f"--{option}={value}")
+        assert outcome.code in ((0, 2) if value == "0" else (2,)), (value, outcome)
+        assert "Traceback" not in outcome.out + outcome.err
+        assert files(tmp_path) == before
+
+
+def test_every_number_of_other_commands_is_tried() -> None:
+    from typer.main import get_command
+
+    from alchemlip.cli import app
+
+    def numbers(parent: Any, above: str = "") -> Iterator[tuple[str, str]]:
+        for name, item in parent.commands.items():
+            full = f"{above} {name}".strip()
+            if hasattr(item, "commands"):
+                yield from numbers(item, full)
+            elif name not in REGISTERED:
+                for parameter in item.params:
+                    if parameter.type_descriptor.annotation in (int, float):
+                        yield full, parameter.opts[0].removeprefix("--")
+
+    found = list(numbers(get_command(app)))
+    assert ("campaign run", "workers") in found
+    assert set(found) <= {
+        (command, option) for command, (_, options) in OTHERS.items() for option in options
+    }

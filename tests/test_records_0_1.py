@@ -28,31 +28,35 @@ pytestmark = pytest.mark.skipif(not installed("sevenn"), reason="the runs are of
 ROUNDING = 1e-7
 """Of another processor or another order of sums, over a few steps."""
 
+LEVELS = "since then points start from the nearest points of coarser levels alone"
+ENTHALPIES = "at pressure mixing quantities are enthalpies"
+
 OUTCOMES: dict[str, float | str] = {
     # How far, relative to the finished run, numbers may be off; or what the refusal says.
     "energy": ROUNDING,
     "relax": ROUNDING,
-    "scan": ROUNDING,
-    # Stopped within a level, it also starts from that level's points: another path to the same
-    # limits of force and stress.
-    "scan-three": 0.05,
-    "scan-pressure": ROUNDING,
+    "scan": LEVELS,
+    "scan-three": LEVELS,
+    "scan-pressure": f"{LEVELS}; {ENTHALPIES}",
     "disorder": ROUNDING,
     "disorder-explicit": ROUNDING,
-    "disorder-random": ROUNDING,
-    "disorder-pressure": ROUNDING,
-    "order": ROUNDING,
+    "disorder-random": 1e-6,  # the equation of state is fitted by another way of the same
+    "disorder-pressure": ENTHALPIES,
+    "order": 1e-4,  # the separation's eigenvalue leaves out the null mode now
     "design": ROUNDING,
     "switch": ROUNDING,
     "transmute": ROUNDING,
     "transmute-windows": ROUNDING,
     "frenkel-ladd": ROUNDING,
-    "frenkel-ladd-mixed": ROUNDING,
+    "frenkel-ladd-mixed": "begun with an older formula, in which mixed sites count with their mean",
     "vacancy": ROUNDING,
     "concentration": ROUNDING,
     "campaign-relax": ROUNDING,
     "campaign-switch": ROUNDING,
 }
+
+SAID_SINCE = ("level_of_theory", "level_of_theory_errs", "level_of_theory_better")
+"""What results tell now, and did not in 0.1."""
 
 RUNS = sorted(folder.name for folder in (RECORDS / "finished").iterdir())
 CAMPAIGNS = [name for name in RUNS if name.startswith("campaign-")]
@@ -106,7 +110,9 @@ def assert_same_results(found: Path, expected: Path, tolerance: float) -> None:
     for part in ("results", "points", "warnings"):
         values = dict(numbers(result(found).get(part)))
         wanted = dict(numbers(result(expected).get(part)))
-        assert list(values) == list(wanted)
+        new = [name for name in values if name not in wanted]
+        assert set(new) <= {f"/{name}" for name in SAID_SINCE}
+        assert [name for name in values if name in wanted] == list(wanted)
         for name, value in wanted.items():
             if isinstance(value, float):
                 assert values[name] == pytest.approx(value, rel=tolerance, abs=tolerance), name

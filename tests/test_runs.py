@@ -269,7 +269,7 @@ def test_exact_continuation_takes_the_same_threads(
 ) -> None:
     machine = {"machine": "a", "processor": "P", "torch_threads": 1}
     for module in ("runs", "recorded_run"):
-        monkeypatch.setattr(f"alchemlip.{module}.describe_machine", lambda: machine)
+        monkeypatch.setattr(f"alchemlip.records.{module}.describe_machine", lambda: machine)
     with open_record(tmp_path / RECORD) as record:
         record.checkpoint([], {})
     machine |= {"machine": "b"}  # another of the same kind

@@ -215,7 +215,7 @@ def test_a_killed_scan_keeps_its_points_and_goes_on(
 @pytest.mark.parametrize(
     ("action", "error", "expected", "reason"),
     [
-        (interrupt, KeyboardInterrupt, "interrupted", "KeyboardInterrupt"),
+        (interrupt, KeyboardInterrupt, "interrupted", "ended by Ctrl-C"),
         (fail, RuntimeError, "failed", "the disk is full"),
     ],
 )

@@ -95,8 +95,9 @@ def insert(app: Sphinx, name: str, source: list[str]) -> None:
     """Put the reference where a page asks for it."""
     if PLACE in source[0]:
         source[0] = source[0].replace(PLACE, reference())
-        for file in Path(app.srcdir, "src", "alchemlip", "cli").glob("*.py"):
-            app.env.note_dependency(str(file))
+        for room in ("calculations", "cli"):
+            for file in Path(app.srcdir, "src", "alchemlip", room).glob("*.py"):
+                app.env.note_dependency(str(file))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

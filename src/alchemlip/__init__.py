@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alchemlip.backends.loading import load_potential
+    from alchemlip.calculations.result import open_result
     from alchemlip.crystal.relaxation import RelaxationResult, RelaxationSettings, relax, relax_many
     from alchemlip.crystal.scanning import composition_grid, scan
     from alchemlip.errors import InputError
@@ -37,6 +38,7 @@ _HOME = {
     "RelaxationSettings": "crystal.relaxation",
     "composition_grid": "crystal.scanning",
     "load_potential": "backends.loading",
+    "open_result": "calculations.result",
     "read_structure": "mixture.structure_files",
     "relax": "crystal.relaxation",
     "relax_many": "crystal.relaxation",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "composition_grid",
     "load_potential",
+    "open_result",
     "read_structure",
     "relax",
     "relax_many",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,11 +30,15 @@ class Received:
 
 @contextmanager
 def ending_on_signals() -> Iterator[Received]:
-    """Raise `EndedBySignalError` in the block when the process is asked to end; main thread only.
+    """Raise `EndedBySignalError` in the block when the process is asked to end.
 
-    A signal that the process was started to ignore, as by nohup, stays ignored.
+    A signal that the process was started to ignore, as by nohup, stays ignored; in other threads
+    than the main one, which receives signals, the block runs as it is.
     """
     received = Received()
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def end(number: int, _: FrameType | None) -> None:
         received.number = number

@@ -296,7 +296,21 @@ def _in_record(
             planned = planned_steps(inputs)
             if planned is not None:
                 before = steps_done(planned, record.state()) or 0
-                progress(before, sum(map(sum, planned.values())))
+                progress = _beginning(progress, before, sum(map(sum, planned.values())))
             results = work(record, store.path, progress)
             record.finish(results)
     return results
+
+
+def _beginning(progress: Progress, before: int, total: int) -> Progress:
+    """Tell how much was done before, ahead of the first step."""
+    begun = False
+
+    def told(done: int, of: int | None, text: str = "", /) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            progress(before, total)
+        progress(done, of, text)
+
+    return told

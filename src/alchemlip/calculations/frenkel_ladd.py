@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from alchemlip.calculations.base import Plan, Progress
+from alchemlip.calculations.base import Plan, Progress, silent
 from alchemlip.calculations.dynamics_parts import (
     LONGEST_PS,
     SAMPLING,
@@ -18,6 +18,7 @@ from alchemlip.calculations.dynamics_parts import (
 )
 from alchemlip.calculations.fields import Option
 from alchemlip.calculations.parts import Correlated, Representation
+from alchemlip.calculations.result import Result
 
 if TYPE_CHECKING:
     from alchemlip.freeenergy.frenkel_ladd_settings import FrenkelLaddSettings
@@ -151,6 +152,22 @@ class FrenkelLadd(Switching, Correlated):
         from alchemlip.freeenergy.frenkel_ladd_settings import frenkel_ladd_steps
 
         return frenkel_ladd_steps(self.dynamics(), self.switching(), self.stages())
+
+    def run(self, folder: str | Path | None = None, progress: Progress = silent) -> Result:
+        """Do the calculation in a results folder, or what is left of it there.
+
+        Raises:
+            InputError: also for an unfinished run of an older formula, which is left as it is.
+        """
+        from alchemlip.freeenergy.frenkel_ladd import refuse_older_formula
+        from alchemlip.mixture.mixture import Mixture
+        from alchemlip.records.runs import RECORD, RunRecord
+
+        if (self.folder(folder) / RECORD).is_file():
+            with RunRecord.read(self.folder(folder)) as record:
+                if record.command == self.command and record.status != "finished":
+                    refuse_older_formula(record, Mixture.from_dict(record.inputs["mixture"]))
+        return super().run(folder, progress)
 
     def plan(self) -> Plan:
         """Check everything and load the potential."""

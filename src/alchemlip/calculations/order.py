@@ -39,7 +39,7 @@ class Order(WithPotential, OfStructure):
     """Tell by which waves a disordered crystal orders, into what, and at what temperature.
 
     The mixed crystal is relaxed in its space group, then repeated. Writes result.json,
-    pair_interactions.csv, order.png and the ordered structures (ordered/*.cif).
+    pair_interactions.csv, order.png and, in ordered/, the ordered structures as CIFs.
 
     Example: alchemlip order brass.cif --mix Cu=Cu0.5Zn0.5
     """

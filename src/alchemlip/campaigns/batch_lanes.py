@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, ParamSpec, TypeVar
 
+from alchemlip.calculations.fields import shown
 from alchemlip.campaigns.executors import Lane
 from alchemlip.campaigns.worker import end_batches, watch_parent
 from alchemlip.errors import InputError
@@ -22,6 +23,7 @@ from alchemlip.errors import InputError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MOST_TOGETHER = 99_999
 MOST_RUNS = 128
 """Given to a process at a time where memory decides how many of them are under way."""
 
@@ -34,9 +36,9 @@ def batch_size(text: str) -> int | None:
     """
     if text == "auto":
         return 0
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and len(text) <= len(str(MOST_TOGETHER)) and int(text) > 0:
         return None if int(text) == 1 else int(text)
-    raise InputError(f"--batch {text!r} cannot be used: give a number of runs, or auto")
+    raise InputError(f"--batch {shown(text)} cannot be used: give a number of runs, or auto")
 
 
 def runs_under_way(batch: int | None) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemlip.calculations.fields import shown
 from alchemlip.cli.completion import complete_campaign
 from alchemlip.errors import InputError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 MOST_SHOWN = 40
+MOST_WORKERS = 4096
 
 File = Annotated[Path, typer.Argument(help="Campaign file, YAML ('alchemlip campaign init').")]
 Folder = Annotated[
@@ -215,10 +217,14 @@ def run(
     chosen = [flag for flag, is_given in given.items() if is_given]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} exclude one another: leave out all but one")
-    if workers < 0 or dask_workers < 0:
-        raise InputError(f"{chosen[0]} cannot be negative: give at least 1, or leave it out")
-    if threads is not None and threads < 1:
-        raise InputError(f"--threads {threads} cannot be used: give at least 1")
+    counts = {"--workers": workers, "--dask-workers": dask_workers, "--threads": threads}
+    for flag, count in counts.items():
+        low = 1 if flag == "--threads" else 0
+        if count is not None and not low <= count <= MOST_WORKERS:
+            raise InputError(
+                f"{flag} {shown(count)} cannot be used: give a whole number from {low} to "
+                f"{MOST_WORKERS}, or leave it out"
+            )
     together = batch_size(batch)
     settings = None if slurm is None else read_slurm(slurm)
     campaign = read_campaign(file)

@@ -27,6 +27,7 @@ STYLES = {
 
 Folder = Annotated[Path, typer.Argument(help="Results folder of a run, or folder of a campaign.")]
 Once = Annotated[bool, typer.Option("--once", help="Print how things stand, and end.")]
+LONGEST_INTERVAL_S = 86400.0
 Interval = Annotated[float, typer.Option("--interval", help="Seconds between looks.")]
 
 
@@ -42,8 +43,11 @@ def command(folder: Folder, once: Once = False, interval: Interval = 1.0) -> Non
 
     from alchemlip.reporting.watching import Watch
 
-    if not interval > 0:
-        raise InputError(f"--interval {interval:g} is not positive: give seconds")
+    if not 0.0 < interval <= LONGEST_INTERVAL_S:
+        raise InputError(
+            f"--interval {interval:g} cannot be used: give a number above 0, at most "
+            f"{LONGEST_INTERVAL_S:g} (s)"
+        )
     console = Console()
     watch = Watch(folder)
     snapshot = watch.look()

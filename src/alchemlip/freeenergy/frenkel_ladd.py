@@ -142,7 +142,9 @@ def frenkel_ladd(
     mixture = getattr(calculator, "mixture", None)
     if mixture is not None:
         _take_masses(start, mixture)
-        _refuse_older_formula(record, mixture)
+        refuse_older_formula(record, mixture)
+        if mixture.groups and record.noted(MASSES) is None:
+            record.note(MASSES, MASSES_OF_SPECIES)
     crystal, labels = check_frenkel_ladd(start, calculator, settings, spring_constants)
     run = _Stages(calculator, dynamics, switching, settings, record, on_progress)
     located = run.mean_cell(start, crystal)
@@ -180,8 +182,12 @@ def _take_masses(atoms: Atoms, mixture: Mixture) -> None:
     atoms.set_masses(masses)
 
 
-def _refuse_older_formula(record: RunRecord, mixture: Mixture) -> None:
-    """Note the formula of a mixture's masses; refuse to go on where it was another."""
+def refuse_older_formula(record: RunRecord, mixture: Mixture) -> None:
+    """Refuse to go on with a run that was begun before masses dropped out of mixing.
+
+    Raises:
+        InputError: if it was.
+    """
     if not mixture.groups or record.noted(MASSES) == MASSES_OF_SPECIES:
         return
     if record.state() is not None or record.notes():
@@ -190,7 +196,6 @@ def _refuse_older_formula(record: RunRecord, mixture: Mixture) -> None:
             "mixed sites count with their mean mass, so that masses do not drop out of mixing: "
             "name a new folder (--out)"
         )
-    record.note(MASSES, MASSES_OF_SPECIES)
 
 
 def older_formula(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str | None:

@@ -66,8 +66,11 @@ def parts_of_structure(
     for index, site in enumerate(structure):
         occupancy: dict[str, float] = {}
         for species, weight in site.species.items():
-            # Species, Element and DummySpecies all hold their symbol without the oxidation state.
-            symbol = str(getattr(species, "element", species).symbol)
+            # Species, Element and DummySpecies all hold their symbol without the oxidation state;
+            # that of D and T is H.
+            element = getattr(species, "element", species)
+            name = getattr(element, "name", "")
+            symbol = name if name in HYDROGEN_MASSES else str(element.symbol)
             symbol = VACANCY if symbol in ("X", VACANCY) else symbol
             occupancy[symbol] = occupancy.get(symbol, 0.0) + float(weight)
         occupancy = _complete(occupancy, f"site {index}", normalise)

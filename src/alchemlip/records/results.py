@@ -36,6 +36,7 @@ from alchemlip.files import (
     remove_partial,
     write_atomically,
 )
+from alchemlip.records.formats import RESULT_FORMAT, upgraded
 from alchemlip.records.process_identity import is_alive, this_process
 
 RESULT = "result.json"
@@ -137,6 +138,7 @@ class ResultFolder:
             self._record["status"] = "running"
         else:
             self._record = {
+                "format": RESULT_FORMAT,
                 "status": "running",
                 "command": command,
                 **this_run,
@@ -236,7 +238,8 @@ class ResultFolder:
         return self.path / name
 
     def _read(self, file: Path) -> dict[str, Any]:
-        return read_json_object(file, "name a new folder (--out), or move it away")
+        found = read_json_object(file, "name a new folder (--out), or move it away")
+        return upgraded(found, file)
 
     def _check_same(self, record: Mapping[str, Any]) -> None:
         inputs = dict(record.get("inputs", {}))
@@ -269,7 +272,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         InputError: if there is none, or it is damaged.
     """
     try:
-        return read_json_object(folder / RESULT, "name the folder of another run")
+        file = folder / RESULT
+        return upgraded(read_json_object(file, "name the folder of another run"), file)
     except FileNotFoundError as error:
         raise InputError(
             f"there is no {RESULT} in {str(folder)!r}: name the folder of a run or of a campaign"

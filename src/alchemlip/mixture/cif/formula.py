@@ -104,6 +104,6 @@ def differing(found: Mapping[str, float], stated: Mapping[str, float]) -> list[s
     result = []
     for symbol in dict.fromkeys([*stated, *found]):
         a, b = found.get(symbol, 0.0), stated.get(symbol, 0.0)
-        if abs(a - b) > max(0.02, 0.01 * max(a, b)) or (min(a, b) == 0 and max(a, b) > 1e-3):
+        if abs(a - b) > max(0.02, 0.01 * max(a, b)) + 1e-9 or (min(a, b) == 0 and max(a, b) > 1e-3):
             result.append(symbol)
     return result
