@@ -140,7 +140,7 @@ def in_threads(
         Of each thread the values, in the order of the arguments.
 
     Raises:
-        AssertionError: if one thread gets two values for one argument.
+        AssertionError: if a call fails, or one thread gets two values for one argument.
     """
     together = threading.Barrier(threads)
     calls = max(each, len(arguments))
@@ -149,7 +149,12 @@ def in_threads(
         together.wait()
         found: dict[int, Any] = {}
         for index in ((first + n) % len(arguments) for n in range(calls)):
-            value = function(arguments[index])
+            try:
+                value = function(arguments[index])
+            except Exception as error:
+                raise AssertionError(
+                    f"beside {threads - 1} other threads a call failed ({error!r})"
+                ) from error
             if index in found and not np.allclose(value, found[index], rtol=0.0, atol=1e-9):
                 raise AssertionError(
                     f"beside {threads - 1} other threads one call gave {found[index]}, and {value} "
@@ -168,7 +173,8 @@ def assert_as_serial(
     """Compare a function's values in several threads with those in one.
 
     Args:
-        function: returns numbers, the first of which depends on the argument.
+        function: returns numbers, the first of which depends on the argument; called by one thread
+            first.
         arguments: what it is called with.
         threads: that run together.
         each: calls of each thread.
