@@ -124,7 +124,7 @@ def test_ctrl_c_of_the_main_process_alone_ends_a_campaign(
     process.communicate(timeout=30.0)
     assert time.monotonic() - begun < 10.0
     assert process.returncode == 130
-    until(lambda: not group(process.pid), 10.0)
+    until(lambda: not group(process.pid), 15.0)
     assert {run_state(folder, run).state for run in runs} == {"stopped"}
     assert Watch(folder.path).look().status == "stopped"
     for run in runs:

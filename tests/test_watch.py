@@ -87,7 +87,9 @@ def test_a_finished_run_is_done_wholly(cli: Cli, arguments: tuple[str, ...]) -> 
 
 def test_a_folder_that_is_none(cli: Cli) -> None:  # noqa: F811
     assert_one_sentence(cli("watch", "nowhere", "--once"), "there is no result.json")
-    assert_one_sentence(cli("watch", "nowhere", "--interval", "0"), "is not positive")
+    assert_one_sentence(
+        cli("watch", "nowhere", "--interval", "0"), "give a number above 0, at most"
+    )
 
 
 def test_speed_is_that_of_now() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from alchemlip.calculations.result import Result
     from alchemlip.potential.potential import AlchemicalPotential
 
-PATIENCE_S = 3.0
+PATIENCE_S = 7.0
 Ending = Literal["finished", "failed", "busy"]
 
 
