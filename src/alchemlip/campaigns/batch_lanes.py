@@ -151,13 +151,16 @@ def _serve(connection: Connection, threads: int, parent: int, stop: Any = None) 
         with sending, suppress(OSError):  # the other end is gone
             connection.send_bytes(_pickled(content))
 
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            while (message := connection.recv()) is not None:
-                number, fn, args, kwargs = message
-                pool.submit(fn, *args, **kwargs).add_done_callback(partial(answer, number))
-        except (EOFError, OSError, KeyboardInterrupt):  # the other end is gone, or ends
-            end_batches()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        while (message := connection.recv()) is not None:
+            number, fn, args, kwargs = message
+            pool.submit(fn, *args, **kwargs).add_done_callback(partial(answer, number))
+        pool.shutdown()  # an end from outside may come while the last runs are waited for
+    except (EOFError, OSError, KeyboardInterrupt):  # the other end is gone, or ends
+        end_batches()
+    finally:
+        pool.shutdown()
 
 
 def _pickled(content: tuple[int, Any, Exception | None]) -> bytes:
